@@ -1,0 +1,1 @@
+"""Text-to-video models behind one Protocol. Nothing outside this room knows which family a model is of."""

@@ -1,0 +1,128 @@
+"""What every text-to-video model offers to the rest of vxedit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor, nn
+
+Parameterization = Literal["epsilon", "v_prediction", "flow"]
+
+
+class Size(NamedTuple):
+    """A clip's size in pixels and frames."""
+
+    frames: int
+    height: int
+    width: int
+
+
+class Piece(NamedTuple):
+    """One text token: its column in the embeddings and the characters [start, end) of the prompt that it covers."""
+
+    column: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Text:
+    """A prompt as the model sees it. `embeds` (1, L, D) float32; `pieces` leaves out start, end and padding tokens."""
+
+    prompt: str
+    embeds: Tensor
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The noise levels of a run of N steps, most noise first.
+
+    Step i takes latents from level `abar[i]`, where the model is called with `timesteps[i]`, to level `abar[i + 1]`.
+    `abar` has N + 1 entries, rising; its last is the level at which clean latents are taken to be.
+    """
+
+    timesteps: tuple[int, ...]
+    abar: tuple[float, ...]
+
+    def __len__(self) -> int:
+        return len(self.timesteps)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One text attention that can be captured.
+
+    `qk(module, args, kwargs)` gives, from the arguments the module is called with, its queries and keys
+    (B', heads, N, d) and an additive bias or None. `share` is the part of a forward pass that is over once this layer
+    has run, 0 to 1. `stride` is the token grid's cell in latent cells (1 at the finest).
+    """
+
+    name: str
+    module: nn.Module
+    qk: Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], tuple[Tensor, Tensor, Tensor | None]]
+    share: float
+    stride: int
+
+
+class Backbone(Protocol):
+    """A loaded text-to-video model. Latents are float32 (1, C, f, h, w), already scaled; the network may run narrower."""
+
+    name: str
+    parameterization: Parameterization
+    device: torch.device
+    dtype: torch.dtype
+    native: Size
+    identity: str
+    """Hash over configuration and weights' names, sizes and content: what an inversion belongs to."""
+
+    def fit(self, frames: int, height: int, width: int) -> Size:
+        """The nearest size that the model can do: sides at the model's multiple, area near its native area,
+        aspect kept as well as the multiple allows, frames as asked within the model's range."""
+        ...
+
+    def encode(self, frames: np.ndarray) -> Tensor:
+        """uint8 (F, H, W, 3) to latents (1, C, f, h, w): the mean of the posterior, scaled."""
+        ...
+
+    def decode(self, latents: Tensor, frames: int) -> np.ndarray:
+        """Latents to uint8 (frames, H, W, 3), rounded."""
+        ...
+
+    def text(self, prompt: str) -> Text:
+        """Embed a prompt. Raises UsageError, naming the words that were cut, where it is too long."""
+        ...
+
+    def tokens(self, prompt: str) -> tuple[Piece, ...]:
+        """The prompt's tokens, from the tokenizer alone."""
+        ...
+
+    def predict(self, latents: Tensor, timestep: int, embeds: Tensor) -> Tensor:
+        """The model's output for latents (B, C, f, h, w) under embeds (B, L, D) or, one a frame, (B, f, L, D);
+        float32, the latents' shape. Keeps the graph where gradients are enabled."""
+        ...
+
+    def layers(self) -> tuple[Layer, ...]:
+        """The text attentions in the order in which they run."""
+        ...
+
+    def steering_layers(self) -> tuple[str, ...]:
+        """The names of the layers whose maps localise objects best in this family."""
+        ...
+
+    def grid(self, maps: Tensor, latents: Tensor) -> Tensor:
+        """Maps over a layer's tokens (B', N) to (B, f, h', w'), given the latents they were made from."""
+        ...
+
+    def spans(self, frames: int) -> tuple[tuple[int, ...], ...]:
+        """For every token frame, the pixel frames that it covers."""
+        ...
+
+    def schedule(self, steps: int) -> Schedule:
+        """The noise levels of a run of `steps` steps."""
+        ...

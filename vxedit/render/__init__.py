@@ -1,0 +1,1 @@
+"""Draws clips whose truth is known: objects over moving backgrounds, with captions, boxes and masks."""
