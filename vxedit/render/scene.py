@@ -14,6 +14,8 @@ from vxedit.render.objects import DRAWINGS
 Split = Literal["train", "test"]
 
 SUPERSAMPLE = 4
+BASE = 128  # the size, in pixels, that textures and the lens are made for
+LENS_BLUR = 0.6  # pixels at BASE; no camera resolves its own pixel grid
 TEMPLATES = ("{objects} over {place}", "{objects} in front of {place}", "{objects} moving over {place}", "{place} and {objects}")
 
 
@@ -146,12 +148,19 @@ def tight_box(mask: np.ndarray) -> np.ndarray:
     return np.array([columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height])
 
 
+def _expose(canvas: np.ndarray, light: np.ndarray) -> np.ndarray:
+    """What the camera records of a lit canvas (H, W, 3): softened by its lens, rounded to 8 bits."""
+    soft = cv2.GaussianBlur(canvas * light, (0, 0), LENS_BLUR * canvas.shape[0] / BASE)
+    return np.clip(soft + 0.5, 0, 255).astype(np.uint8)
+
+
 def render(scene: Scene) -> Rendered:
     """Draw a scene. The result depends on the scene alone."""
     size, rng = scene.size, np.random.default_rng(scene.texture_seed)
     table = TEST_BACKGROUNDS if scene.held_out else BACKGROUNDS
     span = int(size * 1.4)
-    texture = table[scene.place](rng, span).astype(np.float32)
+    # textures are made for one size and then scaled, so that a larger clip shows the same scene, not a finer grain
+    texture = cv2.resize(table[scene.place](rng, int(BASE * 1.4)).astype(np.float32), (span, span), interpolation=cv2.INTER_CUBIC)
     y, x = np.mgrid[:size, :size].astype(np.float32) / size - 0.5
     clean = np.empty((scene.frames, size, size, 3), np.uint8)
     frames = np.empty_like(clean)
@@ -162,12 +171,12 @@ def render(scene: Scene) -> Rendered:
         canvas = cv2.warpAffine(texture, view, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
                                 borderMode=cv2.BORDER_REFLECT_101)
         light = (1 + 2 * (scene.glow[i, 0] * x + scene.glow[i, 1] * y))[..., None]
-        clean[i] = np.clip(canvas * light + 0.5, 0, 255)
+        clean[i] = _expose(canvas, light)
         for k, actor in enumerate(scene.actors):
             colour, alpha, (rows, columns) = _layer(actor, i, size)
             canvas[rows, columns] = canvas[rows, columns] * (1 - alpha[..., None]) + colour
             masks[k, i, rows, columns] = alpha >= 0.5
-        frames[i] = np.clip(canvas * light + 0.5, 0, 255)
+        frames[i] = _expose(canvas, light)
     boxes = np.stack([[tight_box(mask) for mask in track] for track in masks])
     return Rendered(frames, clean, masks, boxes, scene.caption)
 
