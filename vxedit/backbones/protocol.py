@@ -71,7 +71,8 @@ class Layer:
 
 
 class Backbone(Protocol):
-    """A loaded text-to-video model. Latents are float32 (1, C, f, h, w), already scaled; the network may run narrower."""
+    """A loaded text-to-video model. Latents are float32 (1, C, f, h, w), already scaled; the network may run
+    narrower."""
 
     name: str
     parameterization: Parameterization

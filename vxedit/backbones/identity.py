@@ -1,0 +1,38 @@
+"""A model's fingerprint: what an inversion belongs to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from vxedit.backbones.layout import CONFIGS, Layout, is_tokenizer_file
+
+WHOLE_UP_TO = 256 * 2**20
+END = 4 * 2**20
+
+
+def identity(layout: Layout) -> str:
+    """sha256, in hex, over the configurations, the tokenizer and the weights that are taken: names, sizes and content.
+
+    Of a file over 256 MiB the first and the last 4 MiB stand for its content. The folder's place and name don't count.
+    """
+    names = {path.relative_to(layout.root).as_posix() for path in layout.root.glob("tokenizer/*")}
+    files = {*CONFIGS.values(), *filter(is_tokenizer_file, names), *(part.file for part in layout.weights.values())}
+    total = hashlib.sha256()
+    for file in sorted(files):
+        path = layout.root / file
+        total.update(f"{file}\0{path.stat().st_size}\0".encode())
+        for block in _content(path):
+            total.update(block)
+    return total.hexdigest()
+
+
+def _content(path: Path) -> Iterator[bytes]:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size > WHOLE_UP_TO:
+            yield file.read(END)
+            file.seek(size - END)
+        while block := file.read(END):
+            yield block

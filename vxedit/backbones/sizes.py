@@ -1,0 +1,76 @@
+"""Which clip sizes a model can do, and the nearest one to what is asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vxedit.backbones.protocol import Size
+from vxedit.errors import UsageError
+
+ASPECT_WEIGHT = 16.0
+"""A wrong aspect distorts what the model sees; a wrong area only strays from what it was trained on."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """`native`: what the model was trained on. `multiple`: pixels that both sides are a multiple of.
+    `max_frames`: the longest clip in one piece."""
+
+    native: Size
+    multiple: int
+    max_frames: int
+
+    def fit(self, frames: int, height: int, width: int) -> Size:
+        """The nearest size to a clip of `frames` frames of `height` x `width` pixels: both sides multiples, the area
+        near the native one, the aspect kept as well as that allows, no more than `max_frames`.
+
+        Raises UsageError where a side or the number of frames is less than 1.
+        """
+        _positive(frames, height, width)
+        area = self.native.height * self.native.width
+
+        def misfit(candidate: tuple[int, int]) -> float:
+            tall, wide = candidate
+            aspect = math.log(wide * height / (tall * width))
+            return ASPECT_WEIGHT * aspect**2 + math.log(tall * wide / area) ** 2
+
+        ideal = math.sqrt(area * height / width)
+        best = min(((h, w) for h in self._near(ideal) for w in self._near(area / ideal)), key=misfit)
+        return Size(min(frames, self.max_frames), *best)
+
+    def check(self, frames: int, height: int, width: int) -> Size:
+        """The size as it is asked for. Raises UsageError, with the nearest possible, where the model can't do it."""
+        _positive(frames, height, width)
+        if frames > self.max_frames:
+            raise UsageError(
+                f"{frames} frames are too many for this model, it takes 1 to {self.max_frames}: pass --num-frames "
+                f"{self.max_frames}, or a lower --fps"
+            )
+        if height % self.multiple or width % self.multiple:
+            nearest = "x".join(str(max(1, round(side / self.multiple)) * self.multiple) for side in (width, height))
+            raise UsageError(
+                f"this model can't do {width}x{height} pixels, its sides are multiples of {self.multiple}: "
+                f"pass --size {nearest}"
+            )
+        return Size(frames, height, width)
+
+    def _near(self, side: float) -> tuple[int, ...]:
+        below = max(1, math.floor(side / self.multiple))
+        return tuple(self.multiple * times for times in (below, below + 1))
+
+
+def pixels_a_cell(config: Mapping[str, Any]) -> int:
+    """Pixels a latent cell is wide, from the autoencoder's configuration."""
+    widths = config.get("encoder_block_out_channels") or config["block_out_channels"]
+    return 2 ** (len(widths) - 1)
+
+
+def _positive(frames: int, height: int, width: int) -> None:
+    if min(frames, height, width) < 1:
+        raise UsageError(
+            f"a clip needs at least one frame and one pixel a side, got {frames} frames of {width}x{height}: "
+            "choose another part or another size of the input"
+        )

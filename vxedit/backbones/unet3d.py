@@ -1,0 +1,178 @@
+"""ModelScope's family: UNet3DConditionModel, an autoencoder of single frames, and a CLIP text encoder.
+
+Covers ModelScope 1.7B, ZeroScope, potat1 and the embedded model (Wang et al. 2023, arXiv 2308.06571).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vxedit.backbones import autoencoder, tokens
+from vxedit.backbones.borrowed import recomputed, text_per_frame
+from vxedit.backbones.identity import identity
+from vxedit.backbones.layout import Layout
+from vxedit.backbones.noise import Noise, noise
+from vxedit.backbones.parts import load_text_encoder, load_unet, load_vae
+from vxedit.backbones.protocol import Layer, Parameterization, Piece, Schedule, Size, Text
+from vxedit.backbones.sizes import Sizes
+from vxedit.backbones.unet3d_layers import STEERING, matching, text_layers
+from vxedit.errors import ModelError
+
+LARGE = 64 * 64 * 16
+"""Latent positions from which on a gradient's memory matters more than the time that recomputing takes."""
+
+
+@dataclass(frozen=True)
+class Modules:
+    """The parts of a loaded model, as diffusers and transformers make them."""
+
+    unet: Any
+    vae: Any
+    text_encoder: Any
+    tokenizer: Any
+
+
+class UNet3D:
+    """A Backbone (vxedit/backbones/protocol.py) over UNet3DConditionModel.
+
+    `checkpoint_activations`: whether gradients are taken with recomputed activations; None: where latents are large.
+    """
+
+    def __init__(
+        self,
+        modules: Modules,
+        noise: Noise,
+        sizes: Sizes,
+        *,
+        name: str,
+        identity: str,
+        steering: Sequence[str] = STEERING,
+        checkpoint_activations: bool | None = None,
+    ) -> None:
+        self.name = name
+        self.identity = identity
+        self.native: Size = sizes.native
+        self.max_frames = sizes.max_frames
+        self.device: torch.device = modules.unet.device
+        self.dtype: torch.dtype = modules.unet.dtype
+        self.parameterization: Parameterization = noise.parameterization
+        self.checkpoint_activations = checkpoint_activations
+        self._modules, self._noise, self._sizes = modules, noise, sizes
+        self._layers = text_layers(modules.unet)
+        self._steering = _steering(self._layers, steering)
+
+    @classmethod
+    def load(
+        cls,
+        layout: Layout,
+        sizes: Sizes,
+        *,
+        name: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        checkpoint_activations: bool | None = None,
+    ) -> UNet3D:
+        """Load every part of `layout` onto `device`, the network in `dtype`. Raises ModelError where one can't be."""
+        levels = noise(layout.configs["scheduler"])
+        modules = Modules(
+            unet=load_unet(layout, device=device, dtype=dtype),
+            vae=load_vae(layout, device=device),
+            text_encoder=load_text_encoder(layout, device=device),
+            tokenizer=tokens.load_tokenizer(layout),
+        )
+        return cls(
+            modules,
+            levels,
+            sizes,
+            name=name,
+            identity=identity(layout),
+            steering=layout.settings.get("steering_layers", STEERING),
+            checkpoint_activations=checkpoint_activations,
+        )
+
+    def fit(self, frames: int, height: int, width: int) -> Size:
+        return self._sizes.fit(frames, height, width)
+
+    def encode(self, frames: np.ndarray) -> Tensor:
+        return autoencoder.encode(self._modules.vae, frames)
+
+    def decode(self, latents: Tensor, frames: int) -> np.ndarray:
+        if latents.shape[2] != frames:
+            raise ValueError(f"this model has one latent frame a frame, got {latents.shape[2]} for {frames}")
+        return autoencoder.decode(self._modules.vae, latents)
+
+    def text(self, prompt: str) -> Text:
+        found = self.tokens(prompt)
+        ids = tokens.token_ids(self._modules.tokenizer, prompt, self._text_limit)
+        with torch.no_grad():
+            embeds = self._modules.text_encoder(ids.to(self.device))[0]
+        return Text(prompt, embeds.float(), found)
+
+    def tokens(self, prompt: str) -> tuple[Piece, ...]:
+        return tokens.pieces(self._modules.tokenizer, prompt, self._text_limit)
+
+    def predict(self, latents: Tensor, timestep: int, embeds: Tensor) -> Tensor:
+        batch, _, frames = latents.shape[:3]
+        if embeds.shape[: embeds.ndim - 2] != (batch, frames)[: embeds.ndim - 2] or embeds.ndim not in (3, 4):
+            raise ValueError(
+                f"for latents {tuple(latents.shape)} embeds must be ({batch}, L, D) or ({batch}, {frames}, L, D), "
+                f"got {tuple(embeds.shape)}"
+            )
+        text = embeds.to(self.device, self.dtype)
+        with contextlib.ExitStack() as borrowed:
+            if text.ndim == 4:
+                attentions = [layer.module for layer in self._layers]
+                borrowed.enter_context(text_per_frame(attentions, text.flatten(0, 1)))
+                text = text[:, 0]
+            if self._recomputes(latents, embeds):
+                borrowed.enter_context(recomputed(self._modules.unet))
+            moved = latents.to(self.device, self.dtype)
+            output = self._modules.unet(moved, timestep, encoder_hidden_states=text, return_dict=False)[0]
+        return output.float()
+
+    def layers(self) -> tuple[Layer, ...]:
+        return self._layers
+
+    def steering_layers(self) -> tuple[str, ...]:
+        return self._steering
+
+    def grid(self, maps: Tensor, latents: Tensor) -> Tensor:
+        batch, _, frames, height, width = latents.shape
+        cells = maps.shape[-1]
+        while height * width > cells:
+            height, width = -(-height // 2), -(-width // 2)  # a down-sampling rounds up
+        if height * width != cells or maps.shape[0] != batch * frames:
+            raise ValueError(f"maps {tuple(maps.shape)} don't come from latents {tuple(latents.shape)}")
+        return maps.view(batch, frames, height, width)
+
+    def spans(self, frames: int) -> tuple[tuple[int, ...], ...]:
+        return tuple((frame,) for frame in range(frames))
+
+    def schedule(self, steps: int) -> Schedule:
+        return self._noise.schedule(steps)
+
+    @property
+    def _text_limit(self) -> int:
+        return tokens.text_limit(self._modules.tokenizer, self._modules.text_encoder.config.max_position_embeddings)
+
+    def _recomputes(self, latents: Tensor, embeds: Tensor) -> bool:
+        if not (torch.is_grad_enabled() and (latents.requires_grad or embeds.requires_grad)):
+            return False
+        if self.checkpoint_activations is not None:
+            return self.checkpoint_activations
+        return latents[:, 0].numel() > LARGE
+
+
+def _steering(layers: Sequence[Layer], patterns: Sequence[str]) -> tuple[str, ...]:
+    chosen = matching(layers, patterns)
+    if not layers or (not chosen and tuple(patterns) != STEERING):
+        there = ", ".join(layer.name for layer in layers) or "none"
+        raise ModelError(f"model_index.json names steering_layers {', '.join(patterns)}; the network's are: {there}")
+    return chosen or tuple(layer.name for layer in layers)

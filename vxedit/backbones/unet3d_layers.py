@@ -1,0 +1,116 @@
+"""The parts of a UNet3DConditionModel in the order in which they run, and its text attentions among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from vxedit.backbones.protocol import Layer
+
+STEERING = ("up_blocks.1", "up_blocks.2.attentions.0")
+"""The decoder's attentions at a quarter and, the first one, at half of the latents' sides: coarser is too coarse for a
+box, finer is noisy."""
+
+
+class Part(NamedTuple):
+    """A module that runs as a whole, and how many times it has halved the latents' sides."""
+
+    name: str
+    module: nn.Module
+    level: int
+
+
+def text_layers(unet: nn.Module) -> tuple[Layer, ...]:
+    """The text attentions, first to run first. `share` is estimated from the weights: a convolution or linear layer
+    costs its weights times the positions it runs at. The attention products themselves are left out.
+
+    Order of running, not of registration: `mid_block` is registered after `up_blocks`.
+    """
+    parts = tuple(_parts(unet))
+    total = sum(_cost(part) for part in parts)
+    spent, found = 0.0, []
+    for part in parts:
+        spent += _cost(part)
+        for name, module in part.module.named_modules():
+            # temp_attentions' and transformer_in's attn2 are self-attention, in spite of their name.
+            if ".attentions." in part.name and name.endswith("attn2"):
+                found.append(Layer(f"{part.name}.{name}", module, query_key, spent / total, 2**part.level))
+    return tuple(found)
+
+
+def matching(layers: Sequence[Layer], patterns: Sequence[str]) -> tuple[str, ...]:
+    """The names, in order, that a pattern is the whole, the beginning (up to a dot) or a shell pattern of."""
+
+    def wanted(name: str) -> bool:
+        return any(f"{name}.".startswith(f"{pattern}.") or fnmatchcase(name, pattern) for pattern in patterns)
+
+    return tuple(layer.name for layer in layers if wanted(layer.name))
+
+
+def query_key(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Queries and keys (B', heads, N, d) and additive bias (B', 1, 1, L) or None, as the attention's own processor
+    makes them, from the arguments that the attention is called with."""
+    given = dict(zip(("hidden_states", "encoder_hidden_states", "attention_mask"), args, strict=False), **kwargs)
+    tokens, text, bias = given["hidden_states"], given["encoder_hidden_states"], given.get("attention_mask")
+    if module.norm_cross:
+        text = module.norm_encoder_hidden_states(text)
+    query, key = (
+        projected.unflatten(2, (module.heads, -1)).transpose(1, 2)
+        for projected in (module.to_q(tokens), module.to_k(text))
+    )
+    if module.norm_q is not None:
+        query = module.norm_q(query)
+    if module.norm_k is not None:
+        key = module.norm_k(key)
+    return query, key, None if bias is None else bias[:, None]
+
+
+def _parts(unet: Any) -> Iterator[Part]:
+    deepest = len(unet.down_blocks) - 1
+    yield Part("conv_in", unet.conv_in, 0)
+    yield Part("transformer_in", unet.transformer_in, 0)
+    for level, block in enumerate(unet.down_blocks):
+        yield from _block(f"down_blocks.{level}", block, level, after="downsamplers", after_level=level + 1)
+    if unet.mid_block is not None:
+        yield from _middle("mid_block", unet.mid_block, deepest)
+    for i, block in enumerate(unet.up_blocks):
+        level = deepest - i
+        yield from _block(f"up_blocks.{i}", block, level, after="upsamplers", after_level=level - 1)
+    yield Part("conv_out", unet.conv_out, 0)
+
+
+def _block(name: str, block: Any, level: int, *, after: str, after_level: int) -> Iterator[Part]:
+    for i in range(len(block.resnets)):
+        yield from _row(name, block, i, level, kinds=("resnets", "temp_convs", "attentions", "temp_attentions"))
+    for i, module in enumerate(getattr(block, after, None) or ()):
+        yield Part(f"{name}.{after}.{i}", module, after_level)
+
+
+def _middle(name: str, block: Any, level: int) -> Iterator[Part]:
+    yield from _row(name, block, 0, level, kinds=("resnets", "temp_convs"))
+    for i in range(len(block.attentions)):
+        yield from _row(name, block, i, level, kinds=("attentions", "temp_attentions"))
+        yield from _row(name, block, i + 1, level, kinds=("resnets", "temp_convs"))
+
+
+def _row(name: str, block: Any, i: int, level: int, *, kinds: Sequence[str]) -> Iterator[Part]:
+    for kind in kinds:
+        if hasattr(block, kind):
+            yield Part(f"{name}.{kind}.{i}", getattr(block, kind)[i], level)
+
+
+def _cost(part: Part) -> float:
+    """Weights that run at every position, times the share of positions left at this level."""
+    matrices = sum(
+        weight.numel()
+        for name, weight in part.module.named_parameters()
+        if weight.ndim > 1 and "time_emb_proj" not in name and not _reads_text(part, name)
+    )
+    return matrices / 4**part.level
+
+
+def _reads_text(part: Part, name: str) -> bool:
+    return ".attentions." in part.name and (".attn2.to_k" in name or ".attn2.to_v" in name)

@@ -1,0 +1,1 @@
+"""From an object, its place and a path to edited latents."""
