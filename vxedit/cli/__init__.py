@@ -1,0 +1,1 @@
+"""The commands: thin skins that parse into a job, make one call of the library and print the output's path."""

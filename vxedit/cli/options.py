@@ -1,0 +1,157 @@
+"""The options that commands share, in groups, each standing in one place. Defaults are those of the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Any, get_args
+
+import click
+
+from vxedit.cli.params import BOX, DEVICE, FILE, FPS, SIZE, Number
+from vxedit.job import EditSettings, InversionKind, InvertSettings
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def group(*options: Decorator) -> Decorator:
+    """Several options as one decorator, shown in help in the order given."""
+    return lambda function: reduce(lambda inner, option: option(inner), reversed(options), function)
+
+
+what = group(
+    click.option("--obj", metavar="WORD", help="The word or phrase of the prompt that names the object."),
+    click.option(
+        "--path",
+        metavar="PATH",
+        help='Where the object should be: keyframes "TIME:X,Y[,W[,H]] ..." with the centre and size as shares of the '
+        'frame and TIME in frames, per cent or seconds ("0%:0.3,0.6 1.5s:0.5,0.4 100%:0.7,0.6"); a motion ("left", '
+        '"to:0.7,0.7", "by:+0.2,0", "scale:1.5", "hold"); or a JSON file of keyframes.',
+    ),
+    click.option(
+        "--prompt",
+        metavar="TEXT",
+        help="What the clip shows, with the word in it. [default: the .txt beside INPUT, else INPUT's own comment, "
+        "else made from the word]",
+    ),
+    click.option(
+        "--box",
+        type=BOX,
+        help="Where the object is in the first frame, as shares of the frame. [default: the model's attention says]",
+    ),
+    click.option(
+        "--mask",
+        type=FILE,
+        metavar="PNG|FOLDER",
+        help="The same as a mask, white where the object is: a PNG of the first frame, or a folder of one a frame.",
+    ),
+)
+
+model = group(
+    click.option(
+        "--model",
+        metavar="ID|FOLDER",
+        default="embedded",
+        show_default=True,
+        show_envvar=True,
+        help="The text-to-video model: embedded, a name on the Hugging Face hub, or a folder in diffusers' layout.",
+    ),
+    click.option("--device", type=DEVICE, default="auto", show_default=True, help="Where the model runs."),
+    click.option(
+        "--dtype",
+        type=click.Choice(["auto", "fp32", "fp16", "bf16"]),
+        default="auto",
+        show_default=True,
+        help="Precision of the network.",
+    ),
+    click.option(
+        "--allow-pickle",
+        is_flag=True,
+        help="Also read weights that are pickles (.bin), which can run code: only if you trust them.",
+    ),
+)
+
+effort = group(
+    click.option(
+        "--strength",
+        type=Number(0, 1),
+        metavar="SHARE",
+        default=EditSettings.strength,
+        show_default=True,
+        help="The one dial: how long and how hard the path is enforced; 0 changes nothing.",
+    ),
+    click.option(
+        "--steps",
+        type=click.IntRange(min=1),
+        metavar="N",
+        default=InvertSettings.steps,
+        show_default=True,
+        help="Denoising steps; inversion takes as many.",
+    ),
+    click.option(
+        "--guidance-scale",
+        type=Number(1, 20),
+        metavar="W",
+        default=InvertSettings.guidance_scale,
+        show_default=True,
+        help="Weight of the prompt against the null prompt; 1 is the prompt alone.",
+    ),
+    click.option(
+        "--inversion",
+        type=click.Choice(get_args(InversionKind)),
+        default=InvertSettings.kind,
+        show_default=True,
+        help="How the clip is turned into noise: null-text (closest replay), uni (faster) or ddim (plain).",
+    ),
+    click.option(
+        "--seed",
+        type=click.IntRange(0, 2**32 - 1),
+        metavar="N",
+        help="Seed of what is filled in. [default: drawn at random, shown and saved]",
+    ),
+)
+
+selection = group(
+    click.option(
+        "--start",
+        type=Number(min=0),
+        default=0.0,
+        metavar="SECONDS",
+        show_default=True,
+        help="Where in INPUT to begin, in seconds.",
+    ),
+    click.option(
+        "--num-frames",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="At most this many frames. [default: as many as there are and the model takes]",
+    ),
+    click.option(
+        "--fps", type=FPS, help='Frames a second to edit at, such as "24" or "30000/1001". [default: INPUT\'s]'
+    ),
+    click.option(
+        "--size",
+        type=SIZE,
+        help="Width and height in pixels at which the model works; the result has INPUT's "
+        "size. [default: the model's area in INPUT's aspect]",
+    ),
+)
+
+files = group(
+    click.option(
+        "-o",
+        "--output",
+        metavar="FILE|FOLDER",
+        help="The edited clip; its record (.json) and picture (.png) go beside it. [default: INPUT's name with "
+        "-edit.mp4, in the current folder]",
+    ),
+    click.option("--side-by-side", is_flag=True, help="Also write before, path and after side by side."),
+    click.option("--gif", is_flag=True, help="Also write the side-by-side clip as a GIF."),
+    click.option("--attention", is_flag=True, help="Also write the object's attention as a clip."),
+    click.option("--overwrite", is_flag=True, help="Replace files that exist."),
+)
+
+talk = group(
+    click.option("-v", "--verbose", count=True, help="Say more; -vv adds debugging and tracebacks."),
+    click.option("-q", "--quiet", count=True, help="No progress bars and no warnings."),
+)
