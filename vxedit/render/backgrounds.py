@@ -117,12 +117,15 @@ def photograph(name: str) -> np.ndarray:
     path = Path(skimage.__file__).parent / "data" / name
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if picture is None:
-        raise FileNotFoundError(f"scikit-image's picture {name} is missing from {path.parent}; reinstall scikit-image 0.26")
+        raise FileNotFoundError(
+            f"scikit-image's picture {name} is missing from {path.parent}; reinstall scikit-image 0.26"
+        )
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
 def photo_crop(rng: Rng, name: str, size: int, tint: tuple[float, float, float] = (1, 1, 1)) -> Texture:
-    """A random square of a photograph, between all of it and a third, resized to (size, size, 3), mirrored at random."""
+    """A random square of a photograph, between all of it and a third, resized to (size, size, 3), mirrored at
+    random."""
     picture = photograph(name)
     side = int(min(picture.shape[:2]) * rng.uniform(0.34, 1.0))
     y, x = (int(rng.integers(0, n - side + 1)) for n in picture.shape[:2])
@@ -137,8 +140,22 @@ def _photo(*names: str, tint: tuple[float, float, float] = (1, 1, 1)) -> Callabl
     return lambda rng, size: photo_crop(rng, names[int(rng.integers(len(names)))], size, tint)
 
 
-TRAIN_PHOTOS = ("astronaut.png", "motorcycle_left.png", "motorcycle_right.png", "rocket.jpg", "camera.png", "coins.png",
-                "hubble_deep_field.jpg", "ihc.png", "retina.jpg", "grass.png", "gravel.png", "brick.png", "page.png", "moon.png")
+TRAIN_PHOTOS = (
+    "astronaut.png",
+    "motorcycle_left.png",
+    "motorcycle_right.png",
+    "rocket.jpg",
+    "camera.png",
+    "coins.png",
+    "hubble_deep_field.jpg",
+    "ihc.png",
+    "retina.jpg",
+    "grass.png",
+    "gravel.png",
+    "brick.png",
+    "page.png",
+    "moon.png",
+)
 HELD_OUT = ("coffee.png", "chelsea.png")
 
 # caption's words -> texture; the photographs of grass, gravel and brick are grey, so they get a tint

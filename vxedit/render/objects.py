@@ -33,8 +33,9 @@ class Drawing:
     aspect: float
 
 
-def _ellipse(x: float, y: float, rx: float, ry: float, colour: Colour, turn: float = 0.0,
-             arc: tuple[float, float] = (0.0, 360.0)) -> Shape:
+def _ellipse(
+    x: float, y: float, rx: float, ry: float, colour: Colour, turn: float = 0.0, arc: tuple[float, float] = (0.0, 360.0)
+) -> Shape:
     angles = np.radians(np.linspace(*arc, 48, endpoint=arc[1] - arc[0] < 360))
     px, py = rx * np.cos(angles), ry * np.sin(angles)
     c, s = math.cos(math.radians(turn)), math.sin(math.radians(turn))
@@ -52,8 +53,10 @@ def _rectangle(x0: float, y0: float, x1: float, y1: float, colour: Colour) -> Sh
 def _burger() -> list[Shape]:
     bun, crust = (222, 152, 66), (196, 118, 44)
     lettuce = [(0.0, 0.52)] + [(i / 10, 0.64 if i % 2 else 0.56) for i in range(11)] + [(1.0, 0.5)]
-    seeds = [_ellipse(x, y, 0.035, 0.022, (250, 232, 186), 20 * (x - 0.5))
-             for x, y in ((0.3, 0.2), (0.5, 0.12), (0.68, 0.21), (0.42, 0.3), (0.6, 0.32), (0.2, 0.33), (0.8, 0.34))]
+    seeds = [
+        _ellipse(x, y, 0.035, 0.022, (250, 232, 186), 20 * (x - 0.5))
+        for x, y in ((0.3, 0.2), (0.5, 0.12), (0.68, 0.21), (0.42, 0.3), (0.6, 0.32), (0.2, 0.33), (0.8, 0.34))
+    ]
     return [
         _ellipse(0.5, 0.76, 0.46, 0.24, crust, arc=(0, 180)),
         _rectangle(0.04, 0.68, 0.96, 0.8, crust),
@@ -69,7 +72,8 @@ def _burger() -> list[Shape]:
 def _apple() -> list[Shape]:
     red = (206, 38, 44)
     return [
-        _ellipse(0.33, 0.6, 0.33, 0.38, red), _ellipse(0.67, 0.6, 0.33, 0.38, red),
+        _ellipse(0.33, 0.6, 0.33, 0.38, red),
+        _ellipse(0.67, 0.6, 0.33, 0.38, red),
         _ellipse(0.5, 0.7, 0.36, 0.3, red),
         _polygon([(0.47, 0.32), (0.44, 0.02), (0.52, 0.0), (0.54, 0.32)], (94, 60, 34)),
         _ellipse(0.7, 0.13, 0.19, 0.09, (84, 162, 58), -25),
@@ -106,8 +110,10 @@ def _car() -> list[Shape]:
         _polygon([(0.28, 0.4), (0.37, 0.1), (0.5, 0.1), (0.5, 0.4)], glass),
         _polygon([(0.54, 0.4), (0.54, 0.1), (0.67, 0.1), (0.78, 0.4)], glass),
         _polygon([(0.0, 0.46), (0.08, 0.38), (0.92, 0.38), (1.0, 0.5), (1.0, 0.8), (0.0, 0.8)], body),
-        _ellipse(0.23, 0.79, 0.13, 0.21, INK), _ellipse(0.77, 0.79, 0.13, 0.21, INK),
-        _ellipse(0.23, 0.79, 0.06, 0.1, (176, 178, 184)), _ellipse(0.77, 0.79, 0.06, 0.1, (176, 178, 184)),
+        _ellipse(0.23, 0.79, 0.13, 0.21, INK),
+        _ellipse(0.77, 0.79, 0.13, 0.21, INK),
+        _ellipse(0.23, 0.79, 0.06, 0.1, (176, 178, 184)),
+        _ellipse(0.77, 0.79, 0.06, 0.1, (176, 178, 184)),
         _ellipse(0.95, 0.55, 0.04, 0.07, (252, 232, 130)),
     ]
 
@@ -137,8 +143,10 @@ def _fish() -> list[Shape]:
 
 def _star() -> list[Shape]:
     radii = (0.5, 0.22)
-    points = [(0.5 + radii[i % 2] * math.sin(math.pi * i / 5), 0.5 - radii[i % 2] * math.cos(math.pi * i / 5))
-              for i in range(10)]
+    points = [
+        (0.5 + radii[i % 2] * math.sin(math.pi * i / 5), 0.5 - radii[i % 2] * math.cos(math.pi * i / 5))
+        for i in range(10)
+    ]
     inner = [(0.5 + 0.55 * (x - 0.5), 0.5 + 0.55 * (y - 0.5)) for x, y in points]
     return [_polygon(points, (250, 190, 20)), _polygon(inner, (255, 228, 96))]
 
@@ -153,7 +161,10 @@ def _balloon() -> list[Shape]:
 
 
 def _mushroom() -> list[Shape]:
-    spots = [_ellipse(x, y, r, 0.75 * r, WHITE) for x, y, r in ((0.28, 0.3, 0.1), (0.56, 0.16, 0.09), (0.76, 0.36, 0.1), (0.5, 0.42, 0.07))]
+    spots = [
+        _ellipse(x, y, r, 0.75 * r, WHITE)
+        for x, y, r in ((0.28, 0.3, 0.1), (0.56, 0.16, 0.09), (0.76, 0.36, 0.1), (0.5, 0.42, 0.07))
+    ]
     return [
         _polygon([(0.34, 0.48), (0.66, 0.48), (0.74, 1.0), (0.26, 1.0)], (240, 226, 196)),
         _ellipse(0.5, 0.52, 0.5, 0.52, (198, 30, 34), arc=(180, 360)),
@@ -165,7 +176,8 @@ def _mushroom() -> list[Shape]:
 def _cup() -> list[Shape]:
     teal = (36, 160, 150)
     return [
-        _ellipse(0.78, 0.52, 0.22, 0.28, teal), _ellipse(0.78, 0.52, 0.11, 0.16, (18, 92, 88)),
+        _ellipse(0.78, 0.52, 0.22, 0.28, teal),
+        _ellipse(0.78, 0.52, 0.11, 0.16, (18, 92, 88)),
         _polygon([(0.0, 0.1), (0.78, 0.1), (0.7, 1.0), (0.08, 1.0)], teal),
         _rectangle(0.03, 0.45, 0.75, 0.6, WHITE),
         _ellipse(0.39, 0.1, 0.39, 0.1, (70, 40, 26)),
@@ -176,20 +188,26 @@ def _rocket() -> list[Shape]:
     red = (212, 50, 50)
     return [
         _polygon([(0.32, 0.82), (0.68, 0.82), (0.5, 1.0)], (252, 170, 40)),
-        _polygon([(0.22, 0.52), (0.0, 0.84), (0.28, 0.8)], red), _polygon([(0.78, 0.52), (1.0, 0.84), (0.72, 0.8)], red),
+        _polygon([(0.22, 0.52), (0.0, 0.84), (0.28, 0.8)], red),
+        _polygon([(0.78, 0.52), (1.0, 0.84), (0.72, 0.8)], red),
         _polygon([(0.22, 0.3), (0.78, 0.3), (0.72, 0.84), (0.28, 0.84)], (222, 224, 230)),
         _polygon([(0.22, 0.3), (0.5, 0.0), (0.78, 0.3)], red),
-        _ellipse(0.5, 0.46, 0.17, 0.1, INK), _ellipse(0.5, 0.46, 0.11, 0.065, (110, 196, 240)),
+        _ellipse(0.5, 0.46, 0.17, 0.1, INK),
+        _ellipse(0.5, 0.46, 0.11, 0.065, (110, 196, 240)),
     ]
 
 
 def _flower() -> list[Shape]:
-    petals = [_ellipse(0.5 + 0.3 * math.cos(a), 0.32 + 0.2 * math.sin(a), 0.2, 0.12, (176, 96, 220))
-              for a in np.arange(6) * math.pi / 3]
+    petals = [
+        _ellipse(0.5 + 0.3 * math.cos(a), 0.32 + 0.2 * math.sin(a), 0.2, 0.12, (176, 96, 220))
+        for a in np.arange(6) * math.pi / 3
+    ]
     return [
         _rectangle(0.46, 0.4, 0.54, 1.0, (60, 140, 60)),
-        _ellipse(0.27, 0.78, 0.22, 0.06, (76, 160, 66), 30), _ellipse(0.73, 0.78, 0.22, 0.06, (76, 160, 66), -30),
-        *petals, _ellipse(0.5, 0.32, 0.16, 0.1, (252, 214, 70)),
+        _ellipse(0.27, 0.78, 0.22, 0.06, (76, 160, 66), 30),
+        _ellipse(0.73, 0.78, 0.22, 0.06, (76, 160, 66), -30),
+        *petals,
+        _ellipse(0.5, 0.32, 0.16, 0.1, (252, 214, 70)),
     ]
 
 
@@ -198,7 +216,8 @@ def _ice_cream() -> list[Shape]:
         _polygon([(0.12, 0.48), (0.88, 0.48), (0.5, 1.0)], (214, 160, 92)),
         _polygon([(0.3, 0.48), (0.36, 0.48), (0.6, 0.86), (0.57, 0.9)], (168, 116, 60)),
         _polygon([(0.7, 0.48), (0.64, 0.48), (0.4, 0.86), (0.43, 0.9)], (168, 116, 60)),
-        _ellipse(0.27, 0.38, 0.27, 0.16, (252, 176, 196)), _ellipse(0.73, 0.38, 0.27, 0.16, (150, 214, 180)),
+        _ellipse(0.27, 0.38, 0.27, 0.16, (252, 176, 196)),
+        _ellipse(0.73, 0.38, 0.27, 0.16, (150, 214, 180)),
         _ellipse(0.5, 0.2, 0.29, 0.2, (250, 240, 214)),
     ]
 

@@ -16,7 +16,12 @@ Split = Literal["train", "test"]
 SUPERSAMPLE = 4
 BASE = 128  # the size, in pixels, that textures and the lens are made for
 LENS_BLUR = 0.6  # pixels at BASE; no camera resolves its own pixel grid
-TEMPLATES = ("{objects} over {place}", "{objects} in front of {place}", "{objects} moving over {place}", "{place} and {objects}")
+TEMPLATES = (
+    "{objects} over {place}",
+    "{objects} in front of {place}",
+    "{objects} moving over {place}",
+    "{place} and {objects}",
+)
 
 
 @dataclass(frozen=True)
@@ -77,21 +82,39 @@ def _track(rng: np.random.Generator, frames: int, size: np.ndarray) -> np.ndarra
     return np.clip(start + (np.clip(end, low, high) - start) * time + bend, low, high)
 
 
-def random_actor(rng: np.random.Generator, name: str, frames: int, *, scale: tuple[float, float] = (0.24, 0.42)) -> Actor:
+def random_actor(
+    rng: np.random.Generator, name: str, frames: int, *, scale: tuple[float, float] = (0.24, 0.42)
+) -> Actor:
     """An actor of random size (the geometric mean of its sides, as a share of the frame), track, sway and tint."""
     aspect = DRAWINGS[name].aspect
     mean = rng.uniform(*scale)
     base = np.array([mean * aspect**0.5, mean / aspect**0.5])
     growth = 1 + rng.uniform(-0.12, 0.12) * np.linspace(-1, 1, frames)[:, None]
     phase = np.linspace(0, 2 * np.pi * rng.uniform(0.5, 1.5), frames) + rng.uniform(0, 2 * np.pi)
-    tint = tuple(float(v) for v in rng.uniform(0.9, 1.08, 3))
-    light = tuple(float(v) for v in rng.uniform(-0.3, 0.3, 2))
-    return Actor(name, _track(rng, frames, base * 1.15), base * growth, rng.uniform(0, 7) * np.sin(phase), tint, light)
+    red, green, blue = (float(v) for v in rng.uniform(0.9, 1.08, 3))
+    across, down = (float(v) for v in rng.uniform(-0.3, 0.3, 2))
+    return Actor(
+        name,
+        _track(rng, frames, base * 1.15),
+        base * growth,
+        rng.uniform(0, 7) * np.sin(phase),
+        (red, green, blue),
+        (across, down),
+    )
 
 
-def random_scene(seed: int, *, frames: int = 16, size: int = 128, split: Split = "train", actors: int | None = None,
-                 name: str | None = None, place: str | None = None) -> Scene:
-    """Draw a scene from a seed. `train` leaves out the never-trained pairs; `test` may use them and the held-out photographs.
+def random_scene(
+    seed: int,
+    *,
+    frames: int = 16,
+    size: int = 128,
+    split: Split = "train",
+    actors: int | None = None,
+    name: str | None = None,
+    place: str | None = None,
+) -> Scene:
+    """Draw a scene from a seed. `train` leaves out the never-trained pairs; `test` may use them and the held-out
+    photographs.
 
     Seeds of the two splits never give the same scene. Raises KeyError for an unknown object or place.
     """
@@ -160,7 +183,9 @@ def render(scene: Scene) -> Rendered:
     table = TEST_BACKGROUNDS if scene.held_out else BACKGROUNDS
     span = int(size * 1.4)
     # textures are made for one size and then scaled, so that a larger clip shows the same scene, not a finer grain
-    texture = cv2.resize(table[scene.place](rng, int(BASE * 1.4)).astype(np.float32), (span, span), interpolation=cv2.INTER_CUBIC)
+    texture = cv2.resize(
+        table[scene.place](rng, int(BASE * 1.4)).astype(np.float32), (span, span), interpolation=cv2.INTER_CUBIC
+    )
     y, x = np.mgrid[:size, :size].astype(np.float32) / size - 0.5
     clean = np.empty((scene.frames, size, size, 3), np.uint8)
     frames = np.empty_like(clean)
@@ -168,8 +193,13 @@ def render(scene: Scene) -> Rendered:
     for i in range(scene.frames):
         zoom, shift = scene.zoom[i], span / 2 + scene.pan[i] * size
         view = np.array([[zoom, 0, shift[0] - zoom * size / 2], [0, zoom, shift[1] - zoom * size / 2]])
-        canvas = cv2.warpAffine(texture, view, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                                borderMode=cv2.BORDER_REFLECT_101)
+        canvas = cv2.warpAffine(
+            texture,
+            view,
+            (size, size),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
         light = (1 + 2 * (scene.glow[i, 0] * x + scene.glow[i, 1] * y))[..., None]
         clean[i] = _expose(canvas, light)
         for k, actor in enumerate(scene.actors):

@@ -1,0 +1,127 @@
+"""The embedded model, from nothing to a folder in diffusers' layout: autoencoder, single frames, clips, export."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vxedit.train.loop import StageSettings
+from vxedit.train.tokenizer import write_tokenizer
+from vxedit.train.unet import BETAS, LatentClips, build_text_encoder, build_unet, encode_clips, train_unet
+from vxedit.train.vae import build_vae, train_vae
+
+PACKAGE = Path(__file__).resolve().parent.parent / "backbones" / "embedded"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long each stage trains and how much it sees a step."""
+
+    vae_steps: int = 4000
+    image_steps: int = 6000
+    clip_steps: int = 2000
+    clips: int = 2000
+    vae_batch: int = 16
+    image_batch: int = 64
+    clip_batch: int = 8
+
+
+def train(
+    plan: Plan, work: Path, out: Path | None, *, device: torch.device, only: Sequence[str], log: Callable[[str], None]
+) -> None:
+    """Run the stages named in `only`, each from its last checkpoint in `work`; `out` None writes into the package."""
+    if "vae" in only:
+        settings = StageSettings("vae", plan.vae_steps, lr=1.5e-3, decay=plan.vae_steps // 2)
+        vae = train_vae(settings, work, log, device=device, batch=plan.vae_batch)
+        torch.save(vae.state_dict(), work / "vae-final.pt")
+    if "encode" in only:
+        torch.save(_encode(plan, work, device, log), work / "latents.pt")
+    if "image" in only or "clip" in only:
+        _train_unet(plan, work, device, only, log)
+    if "export" in only:
+        export(work, out or PACKAGE)
+        log(f"wrote {out or PACKAGE}")
+
+
+def _final_vae(work: Path) -> Any:
+    vae = build_vae()
+    vae.load_state_dict(torch.load(work / "vae-final.pt", weights_only=True, map_location="cpu"))
+    return vae.eval().requires_grad_(False)
+
+
+def _encode(plan: Plan, work: Path, device: torch.device, log: Callable[[str], None]) -> dict[str, Any]:
+    vae = _final_vae(work).to(device, memory_format=torch.channels_last)
+    data = encode_clips(vae, range(plan.clips), log)
+    mean_square = data.latents[::7].float().square().mean()
+    return {"latents": data.latents, "scale": float(mean_square.rsqrt())}
+
+
+def _load_data(work: Path, plan: Plan) -> tuple[LatentClips, float]:
+    """The encoded clips; their labels are drawn again, which costs less than storing them."""
+    from vxedit.render.scene import random_scene
+    from vxedit.train.data import labels, rendered_clips
+
+    saved = torch.load(work / "latents.pt", weights_only=True, mmap=True)
+    count = len(saved["latents"])
+    cells = saved["latents"].shape[-1]
+    known = tuple(
+        labels(rendered_clips([seed])[0], [a.name for a in random_scene(seed).actors], cells) for seed in range(count)
+    )
+    return LatentClips(saved["latents"], known), saved["scale"]
+
+
+def _train_unet(plan: Plan, work: Path, device: torch.device, only: Sequence[str], log: Callable[[str], None]) -> None:
+    from transformers import CLIPTokenizer
+
+    vocabulary = write_tokenizer(work / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(work / "tokenizer")
+    torch.manual_seed(1)
+    unet, text = build_unet().to(device), build_text_encoder(vocabulary).to(device)
+    data, scale = _load_data(work, plan)
+    common: dict[str, Any] = {"scale": scale, "device": device}
+    if "image" in only:
+        settings = StageSettings("image", plan.image_steps, lr=1e-3, decay=plan.image_steps // 3)
+        done = train_unet(settings, unet, text, tokenizer, data, work, log, frames=1, batch=plan.image_batch, **common)
+        torch.save({name: module.state_dict() for name, module in done.items()}, work / "image-final.pt")
+    if "clip" in only:
+        start = torch.load(work / "image-final.pt", weights_only=True, map_location=device)
+        unet.load_state_dict(start["unet"])
+        text.load_state_dict(start["text_encoder"])
+        settings = StageSettings(
+            "clip", plan.clip_steps, lr=7e-4, decay=plan.clip_steps // 2, ema=0.998, save_every=200
+        )
+        done = train_unet(settings, unet, text, tokenizer, data, work, log, frames=8, batch=plan.clip_batch, **common)
+        torch.save({name: module.state_dict() for name, module in done.items()}, work / "clip-final.pt")
+
+
+def export(work: Path, out: Path) -> None:
+    """Write the model as diffusers and transformers read it: float16 safetensors, configs, tokenizer, scheduler."""
+    from diffusers import DDIMScheduler
+
+    scale = torch.load(work / "latents.pt", weights_only=True, mmap=True)["scale"]
+    vocabulary = write_tokenizer(out / "tokenizer")
+    unet, text, vae = build_unet(), build_text_encoder(vocabulary), _final_vae(work)
+    last = work / "clip-final.pt"
+    state = torch.load(last if last.exists() else work / "image-final.pt", weights_only=True, map_location="cpu")
+    unet.load_state_dict(state["unet"])
+    text.load_state_dict(state["text_encoder"])
+    vae.register_to_config(scaling_factor=scale)
+    for name, module in {"unet": unet, "vae": vae, "text_encoder": text}.items():
+        module.half().save_pretrained(out / name, safe_serialization=True)
+    DDIMScheduler(**BETAS, clip_sample=False, set_alpha_to_one=False, steps_offset=1).save_pretrained(out / "scheduler")
+    index = {
+        "_class_name": "TextToVideoSDPipeline",
+        "_diffusers_version": "0.42.1",
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet3DConditionModel"],
+        "vae": ["diffusers", "AutoencoderDC"],
+        "vxedit": {"frames": 16, "height": 128, "width": 128, "max_frames": 48},
+    }
+    (out / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")

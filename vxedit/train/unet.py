@@ -1,0 +1,210 @@
+"""The embedded model's text encoder and U-Net: trained on single frames first, then on clips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from vxedit.train.data import Labels, labels, rendered_clips
+from vxedit.train.grounding import grounding_loss, word_maps
+from vxedit.train.loop import StageSettings, run_stage
+from vxedit.train.tokenizer import LENGTH
+from vxedit.train.vae import LATENT_CHANNELS, to_tensor
+
+CELLS = 16
+BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000}
+
+
+def build_unet() -> Any:
+    """An untrained UNet3DConditionModel whose temporal layers start by changing nothing."""
+    from diffusers import UNet3DConditionModel
+    from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
+
+    unet = UNet3DConditionModel(
+        sample_size=CELLS,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        layers_per_block=1,
+        block_out_channels=(96, 128),
+        cross_attention_dim=128,
+        attention_head_dim=32,
+        norm_num_groups=16,
+        down_block_types=("CrossAttnDownBlock3D",) * 2,
+        up_block_types=("CrossAttnUpBlock3D",) * 2,
+    )
+    for module in unet.modules():
+        if isinstance(module, TransformerTemporalModel):
+            nn.init.zeros_(module.proj_out.weight)
+            nn.init.zeros_(module.proj_out.bias)
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return unet
+
+
+def build_text_encoder(vocabulary: int) -> Any:
+    """An untrained CLIPTextModel, three layers of width 128."""
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=vocabulary,
+            hidden_size=128,
+            intermediate_size=512,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            max_position_embeddings=LENGTH,
+            bos_token_id=vocabulary - 2,
+            eos_token_id=vocabulary - 1,
+            pad_token_id=vocabulary - 1,
+            projection_dim=128,
+        )
+    )
+
+
+@contextmanager
+def spatial_only(unet: nn.Module) -> Iterator[None]:
+    """Skip the temporal layers, which for single frames cost much and say nothing."""
+    from diffusers.models.resnet import TemporalConvLayer
+    from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
+
+    skipped = [m for m in unet.modules() if isinstance(m, (TemporalConvLayer, TransformerTemporalModel))]
+    for module in skipped:
+        module.forward = _skip_conv if isinstance(module, TemporalConvLayer) else _skip_transformer
+    try:
+        yield
+    finally:
+        for module in skipped:
+            del module.forward
+
+
+def _skip_conv(hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return hidden
+
+
+def _skip_transformer(hidden_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor]:
+    return (hidden_states,)
+
+
+@dataclass(frozen=True)
+class LatentClips:
+    """Encoded clips: latents (N, F, C, h, w) float16 and what grounds each clip's words."""
+
+    latents: Tensor
+    labels: tuple[Labels, ...]
+
+
+@torch.no_grad()
+def encode_clips(vae: Any, seeds: Sequence[int], log: Callable[[str], None]) -> LatentClips:
+    """Draw and encode one clip a seed."""
+    from vxedit.render.scene import random_scene
+
+    device = next(vae.parameters()).device
+    latents, known = [], []
+    for i, seed in enumerate(seeds):
+        clip = rendered_clips([seed])[0]
+        with torch.autocast(device.type, torch.bfloat16):
+            latents.append(vae.encode(to_tensor(clip.frames).to(device)).latent.half().cpu())
+        known.append(labels(clip, [actor.name for actor in random_scene(seed).actors], CELLS))
+        if (i + 1) % 250 == 0:
+            log(f"encoded {i + 1} of {len(seeds)} clips")
+    return LatentClips(torch.stack(latents), tuple(known))
+
+
+class Captions:
+    """Token ids and, for up to two objects, the columns of their words."""
+
+    def __init__(self, tokenizer: Any, known: Sequence[Labels]) -> None:
+        texts = [label.caption for label in known]
+        coded = tokenizer(
+            texts,
+            padding="max_length",
+            max_length=LENGTH,
+            truncation=True,
+            return_offsets_mapping=True,
+            return_tensors="pt",
+        )
+        self.ids: Tensor = coded["input_ids"]
+        self.empty: Tensor = tokenizer("", padding="max_length", max_length=LENGTH, return_tensors="pt")["input_ids"]
+        self.columns = torch.zeros(len(known), 2, LENGTH)
+        for i, label in enumerate(known):
+            starts, ends = coded["offset_mapping"][i].T
+            for k, name in enumerate(label.names):
+                at = label.caption.index(name)
+                self.columns[i, k] = ((starts < at + len(name)) & (ends > at) & (ends > starts)).float()
+
+
+def train_unet(
+    settings: StageSettings,
+    unet: nn.Module,
+    text: nn.Module,
+    tokenizer: Any,
+    data: LatentClips,
+    folder: Path,
+    log: Callable[[str], None],
+    *,
+    frames: int,
+    batch: int,
+    scale: float,
+    device: torch.device,
+    drop: float = 0.1,
+    ground: float = 0.5,
+) -> dict[str, nn.Module]:
+    """Train on `batch` excerpts of `frames` frames (1: the temporal layers are skipped). Returns the averaged modules.
+
+    Loss: the error of the predicted noise plus `ground` times the grounding loss; a caption is dropped with
+    probability `drop`, so that the model also knows the empty prompt.
+    """
+    from diffusers import DDIMScheduler
+
+    abar_of = DDIMScheduler(**BETAS).alphas_cumprod.to(device)
+    captions = Captions(tokenizer, data.labels)
+    total = data.latents.shape[1]
+
+    def loss(step: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng([step, frames])
+        noise_rng = torch.Generator(device).manual_seed(step * 64 + frames)
+        pick = rng.integers(len(data.labels), size=batch)
+        stride = int(rng.integers(1, 3)) if frames * 2 <= total else 1
+        first = rng.integers(total - (frames - 1) * stride, size=batch)
+        when = first[:, None] + np.arange(frames) * stride
+        x0 = data.latents[torch.from_numpy(pick)[:, None], torch.from_numpy(when)].to(device).float() * scale
+        x0 = x0.transpose(1, 2)  # (B, C, f, h, w)
+        coverage = torch.zeros(batch, frames, 2, CELLS, CELLS)
+        for row, (i, w) in enumerate(zip(pick, when, strict=True)):
+            known = data.labels[i].coverage[:, w]
+            coverage[row, :, : len(known)] = torch.from_numpy(known.astype(np.float32)).transpose(0, 1)
+        kept = torch.from_numpy(rng.random(batch) >= drop)
+        ids = torch.where(kept[:, None], captions.ids[pick], captions.empty).to(device)
+        t = torch.from_numpy(rng.integers(1000, size=batch)).to(device)
+        abar = abar_of[t]
+        a = abar.view(-1, 1, 1, 1, 1)
+        noise = torch.randn(x0.shape, generator=noise_rng, device=device)
+        columns = (captions.columns[pick] * kept[:, None, None]).to(device)
+        with torch.autocast(device.type, torch.bfloat16), word_maps(unet, columns) as words:
+            embeds = text(ids).last_hidden_state
+            out = unet(a.sqrt() * x0 + (1 - a).sqrt() * noise, t, embeds).sample
+        mse = F.mse_loss(out.float(), noise)
+        per_frame = coverage.flatten(0, 1).to(device) * columns.any(-1).repeat_interleave(frames, 0)[..., None, None]
+        grounded, share = grounding_loss(words.maps, per_frame, abar.repeat_interleave(frames))
+        return {"loss": mse + ground * grounded, "mse": mse, "share": share}
+
+    modules = {"unet": unet, "text_encoder": text}
+    backend = (
+        sdpa_kernel(SDPBackend.MATH)
+        if device.type == "cpu"
+        else sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])
+    )
+    with backend:
+        if frames == 1:
+            with spatial_only(unet):
+                return run_stage(settings, modules, loss, folder, log).shadow
+        return run_stage(settings, modules, loss, folder, log).shadow
