@@ -1,0 +1,148 @@
+"""Steps between noise levels, against an analytic denoiser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.invert.gaussian import Gaussian, smooth_schedule
+from vxedit.backbones.noise import noise
+from vxedit.backbones.protocol import Schedule
+from vxedit.invert.ddim import clean_of, coefficients, guided, invert_ddim, noise_of, replay, same_levels, step
+
+MODEL = Gaussian()
+SHAPE = (1, 2, 3, 4, 4)
+
+
+def invert(clean: Tensor, schedule: Schedule, *, second_order: bool) -> list[Tensor]:
+    return invert_ddim(lambda x, t, abar: MODEL.noise(x, abar), clean, schedule, second_order=second_order)
+
+
+def again(start: Tensor, schedule: Schedule, pivots: list[Tensor] | None = None) -> Tensor:
+    return replay(lambda x, i: MODEL.noise(x, schedule.abar[i]), start, schedule, pivots=pivots)
+
+
+def miss(steps: int, *, second_order: bool) -> float:
+    """How far the replay of an inversion ends from where the inversion began."""
+    clean, schedule = MODEL.sample(*SHAPE), smooth_schedule(steps)
+    pivots = invert(clean, schedule, second_order=second_order)
+    return float((again(pivots[0], schedule) - clean).abs().mean())
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.02, 0.06), (0.5, 0.9), (0.99, 1.0), (0.9, 0.0047)])
+def test_a_step_is_its_own_inverse(a: float, b: float) -> None:
+    x, eps = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    there = step(x, eps, a, b)
+    assert (there - x).abs().max() > 1e-3
+    torch.testing.assert_close(step(there, eps, b, a), x, rtol=0, atol=1e-6)
+
+
+def test_a_step_keeps_the_clean_latents_and_the_noise_that_it_was_given() -> None:
+    clean, eps = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    x = 0.3**0.5 * clean + 0.7**0.5 * eps
+    torch.testing.assert_close(step(x, eps, 0.3, 0.8), 0.8**0.5 * clean + 0.2**0.5 * eps, rtol=0, atol=1e-12)
+    torch.testing.assert_close(clean_of(x, eps, 0.3), clean, rtol=0, atol=1e-12)
+    torch.testing.assert_close(step(x, eps, 0.3, 1.0), clean, rtol=0, atol=1e-12)
+
+
+def test_no_step_changes_nothing() -> None:
+    assert coefficients(0.4, 0.4) == (1.0, 0.0)
+
+
+def test_the_exact_ode_carries_the_data_to_its_noise() -> None:
+    """Under the exact score a value k spreads from the mean stays k spreads away at every level; many steps show it."""
+    schedule, clean = smooth_schedule(400), MODEL.sample(*SHAPE)
+    pivots = invert(clean, schedule, second_order=True)
+    for i in (0, 200):
+        abar = schedule.abar[i]
+        spread = (abar * MODEL.spread**2 + 1 - abar) ** 0.5
+        exact = abar**0.5 * MODEL.mean + spread / MODEL.spread * (clean - MODEL.mean)
+        torch.testing.assert_close(pivots[i], exact, rtol=0, atol=0.02)
+
+
+def test_the_plain_rule_is_of_first_order_and_uni_inv_of_second() -> None:
+    plain = [miss(steps, second_order=False) for steps in (20, 40, 80)]
+    second = [miss(steps, second_order=True) for steps in (20, 40, 80)]
+    for coarse, fine in pairwise(plain):
+        assert coarse / fine == pytest.approx(2, rel=0.2)
+    for coarse, fine in pairwise(second):
+        assert coarse / fine == pytest.approx(4, rel=0.2)
+    for one, other in zip(second, plain, strict=True):
+        assert one < 0.5 * other
+
+
+@pytest.mark.parametrize(("second_order", "passes"), [(False, 10), (True, 11)])
+def test_what_an_inversion_costs_and_gives(second_order: bool, passes: int) -> None:
+    schedule, calls, told = smooth_schedule(10), [], []
+
+    def predict(x: Tensor, timestep: int, abar: float) -> Tensor:
+        calls.append((timestep, abar))
+        return MODEL.noise(x, abar)
+
+    clean = MODEL.sample(*SHAPE)
+    pivots = invert_ddim(predict, clean, schedule, second_order=second_order, progress=lambda i, n: told.append((i, n)))
+    assert len(calls) == passes
+    assert len(pivots) == 11 and torch.equal(pivots[-1], clean)
+    assert told == [(i, 10) for i in range(1, 11)]
+    assert set(calls) == set(zip(schedule.timesteps, schedule.abar[:-1], strict=True))  # never at a level it can't know
+
+
+@pytest.mark.parametrize("second_order", [False, True])
+def test_a_pinned_replay_gives_the_clean_latents_back(second_order: bool) -> None:
+    schedule, clean = smooth_schedule(5), MODEL.sample(*SHAPE).float()
+    pivots = invert(clean, schedule, second_order=second_order)
+    assert (again(pivots[0], schedule) - clean).abs().max() > 1e-3  # there is something to pin
+    torch.testing.assert_close(again(pivots[0], schedule, pivots), clean, rtol=0, atol=1e-6)
+
+
+def test_a_pinned_replay_calls_the_model_at_every_pivot() -> None:
+    schedule = smooth_schedule(5)
+    pivots, seen = invert(MODEL.sample(*SHAPE), schedule, second_order=True), []
+
+    def predict(x: Tensor, i: int) -> Tensor:
+        seen.append(x)
+        return MODEL.noise(x, schedule.abar[i])
+
+    replay(predict, torch.zeros_like(pivots[0]), schedule, pivots=pivots)
+    assert all(x is pivot for x, pivot in zip(seen, pivots[:-1], strict=True))
+
+
+def test_v_prediction_means_the_same_noise() -> None:
+    x = MODEL.sample(*SHAPE)
+    for abar in (0.01, 0.4, 0.98):
+        found = noise_of(MODEL.velocity(x, abar), x, abar, "v_prediction")
+        torch.testing.assert_close(found, MODEL.noise(x, abar), rtol=0, atol=1e-9)
+        assert torch.equal(noise_of(x, 2 * x, abar, "epsilon"), x)
+    with pytest.raises(ValueError, match="flow"):
+        noise_of(x, x, 0.5, "flow")
+
+
+def test_guidance_goes_from_the_unconditional_through_the_conditional() -> None:
+    low, high = torch.tensor([1.0, -2.0]), torch.tensor([3.0, 0.0])
+    assert torch.equal(guided(low, high, 0), low)
+    assert torch.equal(guided(low, high, 1), high)
+    assert torch.equal(guided(low, high, 2.5), torch.tensor([6.0, 3.0]))
+
+
+Spoil = Callable[[list[Tensor]], list[Tensor]]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda p: p[:-1],
+        lambda p: [],
+        lambda p: [*p[:-1], p[-1] / 0],
+        lambda p: [p[0] * float("nan"), *p[1:]],
+        lambda p: [p[0][..., :2], *p[1:]],
+    ],
+)
+def test_a_trajectory_has_a_finite_pivot_for_every_level(spoil: Spoil) -> None:
+    schedule = noise({"steps_offset": 1}).schedule(4)
+    pivots = [torch.ones(SHAPE)] * 5
+    assert same_levels(schedule, pivots)
+    assert not same_levels(schedule, spoil(pivots))

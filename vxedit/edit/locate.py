@@ -1,0 +1,175 @@
+"""Where the object is in the source: from the attention on its word, a box, or a mask, sharpened on the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from vxedit.backbones.protocol import Backbone
+from vxedit.edit.attention import attention_maps, mean_map
+from vxedit.errors import UsageError
+from vxedit.invert.inversion import Inversion
+
+LEVELS = (0.95, 0.85, 0.7, 0.5)
+"""Signal shares (abar) at which the word's attention is read: enough picture to see by, enough noise to have to
+look."""
+
+
+@dataclass(frozen=True)
+class Located:
+    """The object through the source: `masks` bool (F, H, W) and their `boxes` (F, 4) xyxy in [0, 1].
+
+    `reach` bool (F, H, W), or None for the masks alone: what may be the object too, and so can't be taken for
+    background.
+    `camera` (F, 3, 3): the camera's motion in pixels, as `plate.register` gives it, where it has been found already.
+    """
+
+    masks: np.ndarray
+    boxes: np.ndarray
+    reach: np.ndarray | None = None
+    camera: np.ndarray | None = None
+
+
+def word_attention(
+    backbone: Backbone, inversion: Inversion, columns: Sequence[int], *, layers: Sequence[str] | None = None
+) -> Tensor:
+    """The word's attention along the trajectory, (f, h, w) on the latents' grid: the mean over a few levels of
+    noise."""
+    embeds = backbone.text(inversion.prompt).embeds
+    height, width = inversion.pivots.shape[-2:]
+    abar = np.array(inversion.schedule.abar[:-1])
+    chosen = sorted({int(np.abs(abar - level).argmin()) for level in LEVELS})
+    total = torch.zeros(inversion.pivots.shape[2], height, width)
+    with torch.no_grad():
+        for i in chosen:
+            maps = attention_maps(
+                backbone, inversion.pivot(i), inversion.schedule.timesteps[i], embeds, columns, layers=layers
+            )
+            total += mean_map(maps, (height, width))[0].float().cpu()
+    return total / len(chosen)
+
+
+def concentration(attention: np.ndarray) -> np.ndarray:
+    """How much more of a map's mass lies in the tenth of the frame where it is strongest than if it were flat: (F,), 1
+    to 10."""
+    flat = np.sort(attention.reshape(len(attention), -1), axis=1)[:, ::-1]
+    tenth = max(1, flat.shape[1] // 10)
+    return flat[:, :tenth].sum(1) / np.maximum(flat.sum(1), 1e-12) / (tenth / flat.shape[1])
+
+
+def locate(frames: np.ndarray, attention: np.ndarray) -> Located:
+    """The object's masks from frames uint8 (F, H, W, 3) and the attention on its word (F, h, w).
+
+    Each map, halfway between its median and its peak, gives a rough region, of which the piece is kept that agrees
+    with the neighbouring frames; a graph cut on the pixels' colours (GrabCut, Rother et al. 2004) then finds its
+    outline.
+    """
+    height, width = frames.shape[1:3]
+    smooth = np.stack(
+        [cv2.resize(a, (width, height), interpolation=cv2.INTER_CUBIC) for a in attention.astype(np.float32)]
+    )
+    low, high = np.median(smooth, (1, 2), keepdims=True), np.quantile(smooth, 0.995, (1, 2), keepdims=True)
+    score = np.clip((smooth - low) / np.maximum(high - low, 1e-9), 0, 1)
+    pooled = np.stack([score[max(0, i - 1) : i + 2].mean(0) for i in range(len(score))])
+    outlines = [_outline(frame, one, near) for frame, one, near in zip(frames, score, pooled, strict=True)]
+    masks = np.stack([cut for cut, _ in outlines])
+    return Located(masks, mask_boxes(masks), masks | np.stack([rough for _, rough in outlines]))
+
+
+def _outline(frame: np.ndarray, score: np.ndarray, pooled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One frame's mask (H, W) bool from its score in [0, 1] and the score pooled over neighbouring frames, and the
+    rough region that it was cut from."""
+    rough = strongest_piece((score > 0.4) & (pooled > 0.25), score)
+    cell = max(1, frame.shape[1] // 16)
+    trimap = np.full(score.shape, cv2.GC_BGD, np.uint8)
+    trimap[grown(rough, cell)] = cv2.GC_PR_BGD
+    trimap[rough] = cv2.GC_PR_FGD
+    trimap[rough & (score > 0.75)] = cv2.GC_FGD
+    cut = filled(strongest_piece(_grab_cut(frame, trimap), score))
+    # a cut that ran away or collapsed says that colours do not tell the object from its background here
+    return (cut if 0.35 <= cut.sum() / max(1, rough.sum()) <= 2.2 else rough), rough
+
+
+def _grab_cut(frame: np.ndarray, trimap: np.ndarray) -> np.ndarray:
+    """The graph cut's foreground (H, W) bool; the rough foreground where it can't be run."""
+    sides = [(trimap == cv2.GC_BGD).any(), ((trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD)).any()]
+    if not all(sides):
+        return trimap == cv2.GC_PR_FGD
+    trimap = trimap.copy()
+    cv2.setRNGSeed(0)
+    cv2.grabCut(
+        np.ascontiguousarray(frame[..., ::-1]),
+        trimap,
+        None,
+        np.zeros((1, 65)),
+        np.zeros((1, 65)),
+        4,
+        cv2.GC_INIT_WITH_MASK,
+    )
+    return (trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD)
+
+
+def grown(mask: np.ndarray, radius: float) -> np.ndarray:
+    """A mask (H, W) bool grown by a radius in pixels."""
+    side = 2 * max(0, round(radius)) + 1
+    return cv2.dilate(mask.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))).astype(bool)
+
+
+def strongest_piece(mask: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """The connected piece of a mask (H, W) bool with the most score, or the peak's pixel where the mask is empty."""
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8))
+    if count < 2:
+        peak = np.zeros(mask.shape, bool)
+        peak[np.unravel_index(score.argmax(), score.shape)] = True
+        return peak
+    weights = np.bincount(labels.ravel(), score.ravel(), count)
+    weights[0] = -1
+    return labels == weights.argmax()
+
+
+def filled(mask: np.ndarray) -> np.ndarray:
+    """A mask (H, W) bool without holes."""
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(np.zeros(mask.shape, np.uint8), contours, -1, 1, -1).astype(bool)
+
+
+def locate_in_boxes(frames: np.ndarray, boxes: np.ndarray) -> Located:
+    """The object's masks where its boxes (F, 4) are given: the cut-out inside each, which may reach the box's sides."""
+    height, width = frames.shape[1:3]
+    masks = np.zeros(frames.shape[:3], bool)
+    for i, box in enumerate(boxes):
+        x0, y0, x1, y1 = pixel_box(box, height, width)
+        trimap = np.full((height, width), cv2.GC_BGD, np.uint8)
+        trimap[y0:y1, x0:x1] = cv2.GC_PR_FGD
+        cut = filled(_grab_cut(frames[i], trimap)) & (trimap == cv2.GC_PR_FGD)
+        masks[i] = cut if cut.sum() >= 0.25 * (x1 - x0) * (y1 - y0) else trimap == cv2.GC_PR_FGD
+    return Located(masks, np.asarray(boxes, float))
+
+
+def pixel_box(box: np.ndarray, height: int, width: int) -> tuple[int, int, int, int]:
+    """A box xyxy in [0, 1] as whole pixels that cover it, at least one."""
+    x0, y0 = int(np.floor(box[0] * width)), int(np.floor(box[1] * height))
+    x1, y1 = int(np.ceil(box[2] * width)), int(np.ceil(box[3] * height))
+    x0, y0 = min(max(x0, 0), width - 1), min(max(y0, 0), height - 1)
+    return x0, y0, min(max(x1, x0 + 1), width), min(max(y1, y0 + 1), height)
+
+
+def mask_boxes(masks: np.ndarray) -> np.ndarray:
+    """The tight boxes (F, 4) xyxy in [0, 1] of masks (F, H, W) bool; an empty mask takes its nearest neighbour's box.
+
+    Raises UsageError where all are empty.
+    """
+    height, width = masks.shape[1:]
+    full = np.flatnonzero(masks.any((1, 2)))
+    if not len(full):
+        raise UsageError("the mask is empty in every frame: give a mask that marks the object, or --box")
+    boxes = {}
+    for i in full:
+        rows, columns = np.flatnonzero(masks[i].any(1)), np.flatnonzero(masks[i].any(0))
+        boxes[int(i)] = (columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height)
+    return np.array([boxes[int(full[np.abs(full - i).argmin()])] for i in range(len(masks))])

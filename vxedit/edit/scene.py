@@ -1,0 +1,85 @@
+"""The scene as it should look, cut and laid together from the source's own pixels: the object at its target over a
+clean plate.
+
+It is not the result: outlines, light and what no frame shows are wrong in it. It says what goes where, and the model
+makes it true.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from vxedit.edit.locate import Located
+from vxedit.edit.plate import Plate, clean_plate, register
+from vxedit.edit.refine import hidden_by
+from vxedit.edit.transport import carry
+
+
+@dataclass(frozen=True)
+class Scene:
+    """`frames` uint8 (F, H, W, 3), the object laid over the `plate`; `source`, `target`: its cover before (with
+    whatever may be it) and after, float32 (F, H, W) in [0, 1]; `camera` (F, 3, 3), the camera's motion in pixels, as
+    `register` gives it."""
+
+    frames: np.ndarray
+    source: np.ndarray
+    target: np.ndarray
+    plate: Plate
+    camera: np.ndarray
+
+
+def lay(frames: np.ndarray, found: Located, targets: np.ndarray) -> Scene:
+    """Lay the object that was found in frames uint8 (F, H, W, 3) so that it stands in boxes `targets` (F, 4)."""
+    hidden = hidden_by(found)
+    camera = register(frames, hidden) if found.camera is None else found.camera
+    plate = clean_plate(frames, hidden, camera)
+    soft = soften(found.masks, 0.7 * frames.shape[2] / 128)
+    colour, cover = carry(frames, soft, found.boxes, targets)
+    laid = plate.frames * (1 - cover[..., None]) + colour
+    source = np.maximum(soft, found.masks if found.reach is None else found.reach)
+    return Scene(np.clip(laid + 0.5, 0, 255).astype(np.uint8), source, cover, plate, camera)
+
+
+def enlarge(scene: Scene, frames: np.ndarray, found: Located, targets: np.ndarray) -> Scene:
+    """The same scene laid from larger frames (F, H, W, 3) of the same clip, with what was found on the small ones."""
+    height, width = frames.shape[1:3]
+    tall, wide = found.masks.shape[1:]
+    if (height, width) == (tall, wide):
+        return scene
+    # pixel centres: x' + 0.5 = (x + 0.5) * ratio
+    rx, ry = width / wide, height / tall
+    up = np.array([[rx, 0, rx / 2 - 0.5], [0, ry, ry / 2 - 0.5], [0, 0, 1]])
+    reach = None if found.reach is None else _larger(found.reach, height, width)
+    camera = up @ scene.camera @ np.linalg.inv(up)
+    return lay(frames, Located(_larger(found.masks, height, width), found.boxes, reach, camera), targets)
+
+
+def _larger(masks: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Masks (F, h, w) bool at a larger size, their outlines smooth."""
+    soft = soften(masks, 0.8)
+    return np.stack([cv2.resize(mask, (width, height), interpolation=cv2.INTER_CUBIC) for mask in soft]) > 0.5
+
+
+def soften(masks: np.ndarray, sigma: float) -> np.ndarray:
+    """Masks (F, H, W) bool as cover in [0, 1] whose edge runs over about a pixel, as a camera records an outline."""
+    return np.stack([cv2.GaussianBlur(mask.astype(np.float32), (0, 0), max(sigma, 0.3)) for mask in masks])
+
+
+def with_detail(decoded: np.ndarray, expected: np.ndarray, scene: np.ndarray, *, tolerance: float = 14.0) -> np.ndarray:
+    """Give the result what the autoencoder and its size took away, where the model kept the scene as it was laid.
+
+    decoded: the model's result; expected: the laid scene through the autoencoder alone; scene: that scene itself; all
+    uint8 (F, H, W, 3) at the output's size. What `expected` lacks of `scene` is added, weighted by exp(-(d /
+    tolerance)^2) of the local difference d, in grey levels, between result and expectation, so what the model made
+    anew stays as it made it.
+    """
+    out = np.empty_like(decoded)
+    for i in range(len(decoded)):
+        made, laid = decoded[i].astype(np.float32), expected[i].astype(np.float32)
+        apart = cv2.GaussianBlur(np.abs(made - laid).mean(-1), (0, 0), max(1.0, decoded.shape[2] / 128))
+        weight = np.exp(-((apart / tolerance) ** 2))[..., None]
+        out[i] = np.clip(made + weight * (scene[i] - laid) + 0.5, 0, 255).astype(np.uint8)
+    return out

@@ -1,0 +1,1 @@
+"""From a real clip's latents to a trajectory that regenerates them."""

@@ -1,0 +1,103 @@
+"""Deterministic diffusion steps between noise levels, in both directions, and the inversion and replay made of them.
+
+Notation: `a` and `b` are the cumulative signal shares (abar) of the level a step starts from and of the one it ends at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from vxedit.backbones.protocol import Parameterization, Schedule
+
+Predict = Callable[[Tensor, int, float], Tensor]
+"""The noise in latents at a timestep and its abar: (x (B, C, f, h, w), t, abar) -> same shape."""
+
+
+def coefficients(a: float, b: float) -> tuple[float, float]:
+    """A and B of x_b = A x_a + B eps (Song et al. 2021, eq. 12 with eta 0). Swapping a and b gives the exact
+    inverse."""
+    scale = (b / a) ** 0.5
+    return scale, (1 - b) ** 0.5 - scale * (1 - a) ** 0.5
+
+
+def step(x: Tensor, eps: Tensor, a: float, b: float) -> Tensor:
+    """Take latents from level a to level b along the noise eps; the same rule denoises (b > a) and inverts (b < a)."""
+    scale, shift = coefficients(a, b)
+    return scale * x + shift * eps
+
+
+def noise_of(output: Tensor, x: Tensor, abar: float, parameterization: Parameterization) -> Tensor:
+    """The noise that a model's output means: itself, or from v = sqrt(abar) eps - sqrt(1 - abar) x0 (Salimans & Ho
+    2022)."""
+    if parameterization == "epsilon":
+        return output
+    if parameterization == "v_prediction":
+        return abar**0.5 * output + (1 - abar) ** 0.5 * x
+    raise ValueError(f"no noise in the output of a {parameterization!r} model; it takes its own steps")
+
+
+def clean_of(x: Tensor, eps: Tensor, abar: float) -> Tensor:
+    """The clean latents that x at level abar holds if eps is its noise."""
+    return (x - (1 - abar) ** 0.5 * eps) / abar**0.5
+
+
+def guided(unconditional: Tensor, conditional: Tensor, scale: float) -> Tensor:
+    """Classifier-free guidance (Ho & Salimans 2022): scale 1 is the conditional prediction."""
+    return unconditional + scale * (conditional - unconditional)
+
+
+def invert_ddim(
+    predict: Predict,
+    clean: Tensor,
+    schedule: Schedule,
+    *,
+    second_order: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Tensor]:
+    """The trajectory that ends in `clean`: N + 1 latents, most noise first, entry i at level `schedule.abar[i]`.
+
+    The plain rule (Mokady et al. 2023) takes the noise at the level it comes from, labelled with the timestep it goes
+    to: first order in 1/N, N passes. `second_order` (Uni-Inv, Jiao et al. 2025) first predicts where the step lands
+    with the noise of the step before, then takes the noise there: second order, N + 1 passes.
+    """
+    pivots = [clean]
+    eps: Tensor | None = None
+    count = len(schedule)
+    for done, i in enumerate(reversed(range(count))):
+        a, b, t, x = schedule.abar[i + 1], schedule.abar[i], schedule.timesteps[i], pivots[-1]
+        if not second_order:
+            eps = predict(x, t, b)
+        else:
+            if eps is None:
+                eps = predict(x, t, b)
+            eps = predict(step(x, eps, a, b), t, b)
+        pivots.append(step(x, eps, a, b))
+        if progress:
+            progress(done + 1, count)
+    return pivots[::-1]
+
+
+def replay(
+    predict: Callable[[Tensor, int], Tensor],
+    start: Tensor,
+    schedule: Schedule,
+    *,
+    pivots: Sequence[Tensor] | None = None,
+) -> Tensor:
+    """Regenerate from `start`: `predict(x, i)` gives step i's noise. With `pivots`, every step begins at its own pivot
+    and what the step misses is added back, so the last latents are the inverted ones exactly (Ju et al. 2024)."""
+    x = start
+    for i in range(len(schedule)):
+        if pivots is not None:
+            x = pivots[i]
+        x = step(x, predict(x, i), schedule.abar[i], schedule.abar[i + 1])
+    return x if pivots is None else x + (pivots[-1] - x)
+
+
+def same_levels(schedule: Schedule, pivots: Sequence[Tensor]) -> bool:
+    """Whether there is one pivot for each level, all of one shape and finite."""
+    first = pivots[0].shape if pivots else None
+    return len(pivots) == len(schedule) + 1 and all(p.shape == first and bool(torch.isfinite(p).all()) for p in pivots)
