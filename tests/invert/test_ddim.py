@@ -18,18 +18,21 @@ MODEL = Gaussian()
 SHAPE = (1, 2, 3, 4, 4)
 
 
-def invert(clean: Tensor, schedule: Schedule, *, second_order: bool) -> list[Tensor]:
-    return invert_ddim(lambda x, t, abar: MODEL.noise(x, abar), clean, schedule, second_order=second_order)
+def invert(clean: Tensor, schedule: Schedule, *, second_order: bool, refine: int = 0) -> list[Tensor]:
+    def predict(x: Tensor, timestep: int, abar: float) -> Tensor:
+        return MODEL.noise(x, abar)
+
+    return invert_ddim(predict, clean, schedule, second_order=second_order, refine=refine, enough=1e-9)
 
 
 def again(start: Tensor, schedule: Schedule, pivots: list[Tensor] | None = None) -> Tensor:
     return replay(lambda x, i: MODEL.noise(x, schedule.abar[i]), start, schedule, pivots=pivots)
 
 
-def miss(steps: int, *, second_order: bool) -> float:
+def miss(steps: int, *, second_order: bool = True, refine: int = 0) -> float:
     """How far the replay of an inversion ends from where the inversion began."""
     clean, schedule = MODEL.sample(*SHAPE), smooth_schedule(steps)
-    pivots = invert(clean, schedule, second_order=second_order)
+    pivots = invert(clean, schedule, second_order=second_order, refine=refine)
     return float((again(pivots[0], schedule) - clean).abs().mean())
 
 
@@ -89,6 +92,25 @@ def test_what_an_inversion_costs_and_gives(second_order: bool, passes: int) -> N
     assert len(pivots) == 11 and torch.equal(pivots[-1], clean)
     assert told == [(i, 10) for i in range(1, 11)]
     assert set(calls) == set(zip(schedule.timesteps, schedule.abar[:-1], strict=True))  # never at a level it can't know
+
+
+def test_refining_comes_ever_nearer_to_the_step_that_is_undone_exactly() -> None:
+    misses = [miss(10, refine=passes) for passes in (0, 1, 2, 4)]
+    for coarse, fine in pairwise(misses):
+        assert fine < 0.5 * coarse
+    assert miss(10, refine=60) < 1e-9
+
+
+def test_refining_ends_where_the_noise_no_longer_changes() -> None:
+    """One more look at each step tells that a noise that is the same everywhere has been found."""
+    schedule, clean, calls = smooth_schedule(10), MODEL.sample(*SHAPE), []
+
+    def constant(x: Tensor, timestep: int, abar: float) -> Tensor:
+        calls.append(abar)
+        return torch.ones_like(x)
+
+    invert_ddim(constant, clean, schedule, refine=5)
+    assert len(calls) == 11 + 10
 
 
 @pytest.mark.parametrize("second_order", [False, True])

@@ -76,13 +76,14 @@ def test_uni_inv_inverts_better_than_the_plain_rule(tiny: UNet3D, clean: Tensor)
     assert miss(tiny, uni) < 0.5 * miss(tiny, plain)
 
 
-@pytest.mark.parametrize(("kind", "scale", "forwards"), [("ddim", 2.5, 4), ("uni", 2.5, 5), ("null-text", 1.0, 5)])
+@pytest.mark.parametrize(("kind", "scale", "fewest"), [("ddim", 2.5, 4), ("uni", 2.5, 5), ("null-text", 1.0, 5)])
 def test_every_pass_is_counted(
-    tiny: UNet3D, clean: Tensor, monkeypatch: pytest.MonkeyPatch, kind: str, scale: float, forwards: int
+    tiny: UNet3D, clean: Tensor, monkeypatch: pytest.MonkeyPatch, kind: str, scale: float, fewest: int
 ) -> None:
     counted = Counted(tiny, monkeypatch)
     made = invert(tiny, clean, PROMPT, InvertSettings(kind, STEPS, scale))  # type: ignore[arg-type]
-    assert made.forwards == counted.calls == forwards
+    assert made.forwards == counted.calls
+    assert made.forwards >= fewest if kind == "null-text" else made.forwards == fewest
     assert made.backwards == 0 and made.null is None
 
 

@@ -1,0 +1,231 @@
+"""The editor of real clips: what it must never touch, what each part does, and that it can be repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.edit.pixels import PixelBackbone, noised
+from tests.edit.scenes import clip
+from vxedit.backbones.tokens import columns as columns_of
+from vxedit.backbones.unet3d import UNet3D
+from vxedit.edit.guidance import GuidanceSettings
+from vxedit.edit.locate import Located
+from vxedit.edit.real import Edited, Parts, Recipe, anchor_weight, edit, recipe
+from vxedit.edit.region import to_cells, touched_cells
+from vxedit.invert.inversion import Inversion, invert, replay_inversion
+from vxedit.job import InvertSettings
+from vxedit.render.scene import Rendered
+
+STEPS = 4
+BY = np.array([0.25, 0.125, 0.25, 0.125])  # 16 and 8 of 64 pixels, 2 and 1 cells
+NOTHING = Parts(transport=False, guidance=False, anchor=False, pinning=False)
+
+
+@pytest.fixture(scope="module")
+def truth() -> Rendered:
+    return clip("ball", "gravel", frames=4, size=64, start=(0.3, 0.35), end=(0.34, 0.4))
+
+
+@pytest.fixture(scope="module")
+def found(truth: Rendered) -> Located:
+    return Located(truth.masks[0], truth.boxes[0])
+
+
+@pytest.fixture(scope="module")
+def inversion(tiny: UNet3D, truth: Rendered) -> Inversion:
+    return invert(tiny, tiny.encode(truth.frames), "a red ball", InvertSettings("uni", STEPS, 2.5))
+
+
+class Editor:
+    """One clip and one move, edited as a recipe says."""
+
+    def __init__(self, tiny: UNet3D, inversion: Inversion, truth: Rendered, found: Located) -> None:
+        self.backbone, self.inversion, self.frames, self.found = tiny, inversion, truth.frames, found
+        self.columns = columns_of(tiny.tokens(inversion.prompt), inversion.prompt, "ball")
+
+    def __call__(
+        self, how: Recipe, *, by: np.ndarray = BY, seed: int = 0, progress: Callable[[int, int], None] | None = None
+    ) -> Edited:
+        made, targets = torch.Generator().manual_seed(seed), self.found.boxes + by
+        clip = self.backbone, self.inversion, self.frames, self.found
+        return edit(*clip, targets, self.columns, how, generator=made, progress=progress)
+
+
+@pytest.fixture(scope="module")
+def editor(tiny: UNet3D, inversion: Inversion, truth: Rendered, found: Located) -> Editor:
+    return Editor(tiny, inversion, truth, found)
+
+
+def outside(edited: Edited) -> Tensor:
+    """The cells that no part of the edit region touches, as a mask of the latents' shape."""
+    cells = touched_cells(edited.region.alpha, *edited.latents.shape[-2:])
+    return (cells == 0)[None, None].expand_as(edited.latents)
+
+
+PINNED = (Parts(), Parts(transport=False), Parts(anchor=False), replace(NOTHING, pinning=True))
+
+
+@pytest.mark.parametrize("parts", PINNED)
+def test_outside_the_edit_region_the_latents_are_the_sources_bit_for_bit(editor: Editor, parts: Parts) -> None:
+    edited = editor(recipe(0.7, parts))
+    free = outside(edited)
+    assert 0.2 < float(free.float().mean()) < 0.9
+    assert torch.equal(edited.latents[free], editor.inversion.clean[free])
+    assert (edited.latents - editor.inversion.clean)[~free].abs().max() > 1e-3
+    assert bool(torch.isfinite(edited.latents).all())
+
+
+def test_without_pinning_the_rest_of_the_clip_changes(editor: Editor) -> None:
+    edited = editor(recipe(0.7, Parts(pinning=False)))
+    free = outside(edited)
+    assert (edited.latents - editor.inversion.clean)[free].abs().max() > 1e-3
+
+
+def test_with_no_part_at_all_it_is_an_honest_replay(editor: Editor) -> None:
+    edited = editor(Recipe(start=1.0, parts=NOTHING))
+    assert torch.equal(edited.latents, replay_inversion(editor.backbone, editor.inversion, pinned=False))
+    assert edited.expected is None and edited.energy_before is None and edited.energy_after is None
+    assert (edited.forwards, edited.guided) == (2 * STEPS, 0)
+
+
+def test_at_scale_one_it_takes_half_the_passes_and_stays_nearer(editor: Editor) -> None:
+    """Uni-Inv's replay without guidance is the inversion's own, up to its small error."""
+    plain = editor(Recipe(start=1.0, guidance_scale=1.0, parts=NOTHING))
+    guided = editor(Recipe(start=1.0, parts=NOTHING))
+    assert plain.forwards == STEPS
+    misses = [float((one.latents - editor.inversion.clean).square().mean()) for one in (plain, guided)]
+    assert misses[0] < 0.8 * misses[1]
+
+
+@pytest.mark.parametrize(("start", "steps"), [(0.0, 1), (0.25, 1), (0.5, 2), (1.0, 4)])
+def test_start_says_how_many_steps_are_run_anew(editor: Editor, start: float, steps: int) -> None:
+    told: list[tuple[int, int]] = []
+    how = Recipe(start=start, parts=Parts(guidance=False))
+    edited = editor(how, progress=lambda done, total: told.append((done, total)))
+    assert edited.forwards == 2 * steps
+    assert told == [(i + 1, steps) for i in range(steps)]
+
+
+def test_guidance_lowers_the_energy(editor: Editor) -> None:
+    """One guided step, so that before and after are at one level of noise."""
+    for parts in (Parts(anchor=False), Parts(transport=False), Parts(transport=False, pinning=False)):
+        how = Recipe(guidance=GuidanceSettings(iterations=4, rate=0.1, enough=0.0, until=0.01), parts=parts)
+        edited = editor(how)
+        assert edited.energy_before is not None and edited.energy_after is not None
+        assert edited.energy_before.shape == (4,)
+        assert float(edited.energy_after.mean()) < float(edited.energy_before.mean())
+        assert edited.guided == 5
+
+
+def test_guidance_changes_the_result_and_nothing_else_than_its_part(editor: Editor) -> None:
+    without = editor(recipe(0.7, Parts(guidance=False)))
+    assert without.energy_before is None and without.guided == 0
+    guidance = GuidanceSettings(iterations=2, rate=0.1, enough=0.0, until=0.5)
+    with_it = editor(replace(recipe(0.7), guidance=guidance))
+    assert (with_it.latents - without.latents).abs().max() > 1e-3
+    assert with_it.expected is not None and without.expected is not None
+    assert torch.equal(with_it.expected, without.expected)
+    satisfied = editor(replace(recipe(0.7), guidance=replace(guidance, enough=2.0)))  # no energy is above 1
+    assert torch.equal(satisfied.latents, without.latents)
+
+
+def test_the_seed_decides(editor: Editor) -> None:
+    one, same, other = (editor(recipe(0.7), seed=seed).latents for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_the_scene_is_laid_where_it_should_be(editor: Editor, truth: Rendered) -> None:
+    edited = editor(Recipe(start=0.25, parts=Parts(guidance=False)))
+    shifted = np.zeros_like(truth.masks[0])
+    shifted[:, 8:, 16:] = truth.masks[0][:, :-8, :-16]
+    assert ((edited.region.target > 0.5) == shifted).mean() > 0.99
+    assert edited.region.alpha[truth.masks[0] | shifted].min() == 1
+    rolled = np.roll(truth.frames, (8, 16), (1, 2)).astype(float)
+    inner = edited.region.target > 0.99
+    assert np.abs(edited.scene.frames.astype(float) - rolled)[inner].mean() < 3
+    assert edited.expected is not None
+    free = outside(edited)
+    assert torch.equal(edited.expected[free], editor.inversion.clean[free])
+
+
+def test_a_move_by_nothing_lays_the_source(editor: Editor, truth: Rendered) -> None:
+    edited = editor(Recipe(start=0.25, parts=Parts(guidance=False)), by=0 * BY)
+    assert np.abs(edited.scene.frames.astype(float) - truth.frames).mean() < 1
+    assert to_cells(edited.region.vacated, 8, 8).max() < 0.1 < to_cells(edited.region.source, 8, 8).max()
+
+
+def test_the_anchor_draws_to_the_scene_as_laid(editor: Editor) -> None:
+    whole = Recipe(start=1.0, anchor_full=1.0, anchor_end=2.0, parts=Parts(guidance=False))
+    held, free = editor(whole), editor(replace(whole, parts=Parts(guidance=False, anchor=False)))
+    assert held.expected is not None
+    apart = [float((one.latents - held.expected).square().mean()) for one in (held, free)]
+    assert apart[0] < 0.2 * apart[1]
+
+
+def test_the_anchor_fades() -> None:
+    how = Recipe(anchor_full=0.4, anchor_end=0.9)
+    weights = [anchor_weight(done, how) for done in np.linspace(0, 1, 21)]
+    assert weights == sorted(weights, reverse=True)
+    assert anchor_weight(0.4, how) == 1 and anchor_weight(0.65, how) == pytest.approx(0.5)
+    assert anchor_weight(0.9, how) == pytest.approx(0) and anchor_weight(1.0, how) == 0
+
+
+def test_more_strength_is_never_less_of_anything() -> None:
+    steps = [recipe(strength) for strength in np.linspace(0.05, 1, 20)]
+    for read in (
+        lambda r: r.start,
+        lambda r: r.guidance.iterations,
+        lambda r: r.guidance.rate,
+        lambda r: r.guidance.until,
+    ):
+        values = [read(one) for one in steps]
+        assert values == sorted(values) and values[0] < values[-1]
+    assert all(0 < one.start <= 1 and one.guidance.iterations >= 1 for one in steps)
+    assert recipe(0.5, NOTHING).parts == NOTHING and recipe(0.5).parts == Parts()
+
+
+def test_the_model_and_the_inversion_are_as_before(editor: Editor, monkeypatch: pytest.MonkeyPatch) -> None:
+    modules = list(editor.backbone._modules.unet.modules())
+    pivots = editor.inversion.pivots.clone()
+    editor(recipe(0.7))
+    broken = recipe(0.7, Parts(transport=False))
+    monkeypatch.setattr("vxedit.edit.real.box_energy", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        editor(broken)
+    assert sum(len(m._forward_pre_hooks) + len(m._forward_hooks) for m in modules) == 0
+    assert "predict" not in vars(editor.backbone)
+    assert torch.equal(editor.inversion.pivots, pivots)
+    assert all(p.grad is None for m in modules for p in m.parameters(recurse=False))
+
+
+def test_the_objects_noise_goes_with_it_and_none_of_it_stays() -> None:
+    """With a network that sees no noise, what a run ends with still shows the noise that it started with."""
+    side, move = 128, 40
+    frames = np.random.default_rng(0).integers(100, 140, (2, side, side, 3)).astype(np.uint8)
+    masks = np.zeros((2, side, side), bool)
+    masks[:, 40:72, 16:48] = True  # 4 x 4 cells; its target lies clear of it
+    box = np.array([[16, 40, 48, 72]] * 2) / side
+    backbone = PixelBackbone()
+    clean = backbone.encode(frames)
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    of_object = (slice(None), slice(None), slice(None), slice(5, 9), slice(2, 6))
+    noise[of_object] += 20
+    inversion = noised(clean, noise, 4)
+    edited = edit(
+        backbone, inversion, frames, Located(masks, box), box + np.array([move, 0, move, 0]) / side, (1,),
+        Recipe(start=1.0, parts=Parts(guidance=False, anchor=False)), generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    first, last = inversion.schedule.abar[0], inversion.schedule.abar[-1]
+    begun = edited.latents * (first / last) ** 0.5
+    assert edited.expected is not None
+    carried = (begun - first**0.5 * edited.expected) / (1 - first) ** 0.5
+    torch.testing.assert_close(carried[..., 5:9, 7:11], noise[of_object], rtol=0, atol=1e-3)
+    assert float(carried[of_object].abs().max()) < 8
+    assert float(carried[of_object].std()) == pytest.approx(1, abs=0.3)

@@ -1,0 +1,95 @@
+"""Every stage for two steps, from nothing to a folder that loads as any other model does."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vxedit.backbones.registry import load, outline
+from vxedit.backbones.tokens import columns
+from vxedit.edit.attention import attention_maps
+from vxedit.train import embedded, vae
+from vxedit.train.embedded import Plan, train
+from vxedit.train.unet import build_unet
+
+PLAN = Plan(vae_steps=2, image_steps=2, clip_steps=2, clips=2, vae_batch=2, image_batch=2, clip_batch=1)
+STAGES = ("vae", "encode", "image", "clip", "export")
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder after every stage, one call of `train` each, as a run in pieces is."""
+    work: Path = tmp_path_factory.mktemp("work")
+    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng(devices=[]):
+        patch.setattr(vae, "Crops", functools.partial(vae.Crops, clips=1, photos=2))
+        for stage in STAGES:
+            train(PLAN, work, work / "model", device=torch.device("cpu"), only=[stage], log=lambda _: None)
+    return work
+
+
+def saved(path: Path) -> dict[str, dict[str, torch.Tensor]]:
+    return torch.load(path, weights_only=True, map_location="cpu")
+
+
+def test_every_stage_leaves_its_checkpoint_and_result(work: Path) -> None:
+    for name in ("vae.pt", "image.pt", "clip.pt"):
+        assert saved(work / name)["step"] == 2
+    for name in ("vae-final.pt", "latents.pt", "image-final.pt", "clip-final.pt"):
+        assert (work / name).stat().st_size > 0
+    assert not list(work.glob("*.part"))
+
+
+def test_latents_have_the_shape_and_spread_that_the_network_is_trained_at(work: Path) -> None:
+    found = saved(work / "latents.pt")
+    assert found["latents"].shape == (2, 16, 32, 16, 16) and found["latents"].dtype == torch.float16
+    scaled = found["latents"][::7].float() * found["scale"]
+    assert float(scaled.square().mean()) == pytest.approx(1, rel=1e-3)
+
+
+def test_temporal_layers_are_trained_on_clips_alone(work: Path) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        start = build_unet().state_dict()
+    image, clip = (saved(work / f"{stage}-final.pt")["unet"] for stage in ("image", "clip"))
+    over_time = [name for name in start if "temp_" in name or "transformer_in" in name]
+    assert len(over_time) > 20
+    assert all(torch.equal(image[name], start[name]) for name in over_time)
+    assert any(not torch.equal(clip[name], image[name]) for name in over_time)
+    assert any(not torch.equal(image[name], start[name]) for name in start)
+
+
+def test_the_folder_loads_and_runs(work: Path) -> None:
+    folder = str(work / "model")
+    assert outline(folder).native == (16, 128, 128)
+    model = load(folder, device="cpu")
+    assert model.native == (16, 128, 128) and model.parameterization == "epsilon"
+    assert all(p.dtype == torch.float32 for p in model._modules.unet.parameters())
+    frames = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
+    latents = model.encode(frames)
+    assert latents.shape == (1, 32, 2, 8, 8)
+    assert model.decode(latents, 2).shape == frames.shape
+    prompt = "a burger over a wooden table"
+    embeds = model.text(prompt).embeds
+    with torch.no_grad():
+        assert model.predict(latents, 500, embeds).shape == latents.shape
+        maps = attention_maps(model, latents, 500, embeds, columns(model.tokens(prompt), prompt, "burger"))
+    assert maps and all(m.shape[:2] == (1, 2) for m in maps.values())
+
+
+def test_what_is_loaded_is_what_was_trained(work: Path) -> None:
+    model = load(str(work / "model"), device="cpu")
+    trained, loaded = saved(work / "clip-final.pt"), model._modules.unet.state_dict()
+    for name in ("conv_in.weight", "conv_out.bias"):
+        assert torch.equal(loaded[name], trained["unet"][name].half().float())
+    scale = saved(work / "latents.pt")["scale"]
+    assert model._modules.vae.config.scaling_factor == pytest.approx(float(scale))
+
+
+def test_the_package_is_where_it_goes_without_a_folder() -> None:
+    from vxedit.backbones import registry
+
+    assert embedded.PACKAGE.resolve() == Path(registry.EMBEDDED).resolve()
