@@ -76,23 +76,30 @@ def locate(frames: np.ndarray, attention: np.ndarray) -> Located:
     low, high = np.median(smooth, (1, 2), keepdims=True), np.quantile(smooth, 0.995, (1, 2), keepdims=True)
     score = np.clip((smooth - low) / np.maximum(high - low, 1e-9), 0, 1)
     pooled = np.stack([score[max(0, i - 1) : i + 2].mean(0) for i in range(len(score))])
-    outlines = [_outline(frame, one, near) for frame, one, near in zip(frames, score, pooled, strict=True)]
-    masks = np.stack([cut for cut, _ in outlines])
-    return Located(masks, mask_boxes(masks), masks | np.stack([rough for _, rough in outlines]))
+    rough = np.stack(
+        [strongest_piece((one > 0.4) & (near > 0.25), one) for one, near in zip(score, pooled, strict=True)]
+    )
+    trimaps = np.stack([_trimap(one, region) for one, region in zip(score, rough, strict=True)])
+    # one cut through all frames on top of each other: what shows an object's colours in one frame tells them in all
+    cuts = _grab_cut(np.concatenate(frames), np.concatenate(trimaps)).reshape(score.shape)
+    masks = np.stack([_checked(*one) for one in zip(cuts, rough, score, strict=True)])
+    return Located(masks, mask_boxes(masks), masks | rough)
 
 
-def _outline(frame: np.ndarray, score: np.ndarray, pooled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One frame's mask (H, W) bool from its score in [0, 1] and the score pooled over neighbouring frames, and the
-    rough region that it was cut from."""
-    rough = strongest_piece((score > 0.4) & (pooled > 0.25), score)
-    cell = max(1, frame.shape[1] // 16)
+def _trimap(score: np.ndarray, rough: np.ndarray) -> np.ndarray:
+    """What the cut starts from in one frame: surely the object, probably, probably not, surely not (uint8)."""
     trimap = np.full(score.shape, cv2.GC_BGD, np.uint8)
-    trimap[grown(rough, cell)] = cv2.GC_PR_BGD
+    trimap[grown(rough, 1.5 * score.shape[1] / 16)] = cv2.GC_PR_BGD
     trimap[rough] = cv2.GC_PR_FGD
     trimap[rough & (score > 0.75)] = cv2.GC_FGD
-    cut = filled(strongest_piece(_grab_cut(frame, trimap), score))
-    # a cut that ran away or collapsed says that colours do not tell the object from its background here
-    return (cut if 0.35 <= cut.sum() / max(1, rough.sum()) <= 2.2 else rough), rough
+    return trimap
+
+
+def _checked(cut: np.ndarray, rough: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """The cut's piece on the object, without holes; the rough region where the cut ran away or collapsed, which says
+    that colours do not tell the object from its background here."""
+    piece = filled(strongest_piece(cut, score))
+    return piece if 0.35 <= piece.sum() / max(1, rough.sum()) <= 3.0 else rough
 
 
 def _grab_cut(frame: np.ndarray, trimap: np.ndarray) -> np.ndarray:

@@ -46,10 +46,10 @@ class Recipe:
     frame 128 wide. `guidance_scale` None: the inversion's own."""
 
     start: float = 0.8
-    anchor_full: float = 0.4
-    anchor_end: float = 0.9
-    margin: float = 5.0
-    seam: float = 3.0
+    anchor_full: float = 0.75
+    anchor_end: float = 1.0
+    margin: float = 8.0
+    seam: float = 4.0
     guidance_scale: float | None = None
     guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
     parts: Parts = field(default_factory=Parts)
@@ -59,7 +59,7 @@ def recipe(strength: float, parts: Parts | None = None) -> Recipe:
     """The recipe that `strength` in (0, 1] stands for: more of the steps run anew, guided longer, harder and more
     often."""
     guidance = GuidanceSettings(iterations=max(1, round(4 * strength)), rate=0.03 * strength, until=0.5 * strength)
-    return Recipe(start=0.4 + 0.6 * strength, guidance=guidance, parts=parts or Parts())
+    return Recipe(start=0.3 + 0.5 * strength, guidance=guidance, parts=parts or Parts())
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class _Anchors:
         generator: torch.Generator,
     ) -> _Anchors:
         height, width = inversion.pivots.shape[-2:]
-        cells = touched_cells(region.alpha, height, width)
+        cells = touched_cells(np.maximum(region.source, region.target), height, width)
         places = (scene.source, scene.target, region.vacated)
         source_cells, target_cells, vacated_cells = (to_cells(place, height, width) for place in places)
         clean, hold = inversion.clean, torch.zeros_like(cells)

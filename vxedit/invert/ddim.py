@@ -55,13 +55,17 @@ def invert_ddim(
     schedule: Schedule,
     *,
     second_order: bool = True,
+    refine: int = 0,
+    enough: float = 3e-3,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Tensor]:
     """The trajectory that ends in `clean`: N + 1 latents, most noise first, entry i at level `schedule.abar[i]`.
 
     The plain rule (Mokady et al. 2023) takes the noise at the level it comes from, labelled with the timestep it goes
     to: first order in 1/N, N passes. `second_order` (Uni-Inv, Jiao et al. 2025) first predicts where the step lands
-    with the noise of the step before, then takes the noise there: second order, N + 1 passes.
+    with the noise of the step before, then takes the noise there: second order, N + 1 passes. `refine` more passes at
+    most iterate it towards the fixed point, at which the step is undone exactly (AIDI, Pan et al. 2023); they end as
+    soon as the noise changes by less than the share `enough`.
     """
     pivots = [clean]
     eps: Tensor | None = None
@@ -74,6 +78,10 @@ def invert_ddim(
             if eps is None:
                 eps = predict(x, t, b)
             eps = predict(step(x, eps, a, b), t, b)
+            for _ in range(refine):
+                before, eps = eps, predict(step(x, eps, a, b), t, b)
+                if float((eps - before).norm()) < enough * float(before.norm()):
+                    break
         pivots.append(step(x, eps, a, b))
         if progress:
             progress(done + 1, count)

@@ -14,6 +14,10 @@ from vxedit.invert.ddim import guided, invert_ddim, noise_of, replay, same_level
 from vxedit.invert.null_text import optimise
 from vxedit.job import InvertSettings
 
+REFINE = 2
+"""Passes at most towards the fixed point in each step: they make the prompt's own embedding nearly the null embedding
+sought, so that its optimisation seldom has anything left to do. A pass costs a third of an optimisation step."""
+
 
 @dataclass(frozen=True)
 class Inversion:
@@ -63,6 +67,8 @@ class Denoiser:
         if self.scale == 1 or self.unconditional is None:
             return eps
         null = self.unconditional[i] if len(self.unconditional) == len(self.schedule) else self.unconditional[0]
+        if torch.equal(null, self.conditional[0]):  # guidance between equals is none
+            return eps
         return guided(self.noise(x, i, null[None]), eps, self.scale)
 
 
@@ -95,7 +101,12 @@ def invert(
     tell = (lambda done, _: progress(done, total)) if progress else None
     with torch.no_grad():
         pivots = invert_ddim(
-            lambda x, t, _: plain(x, level[t]), clean, schedule, second_order=settings.kind != "ddim", progress=tell
+            lambda x, t, _: plain(x, level[t]),
+            clean,
+            schedule,
+            second_order=settings.kind != "ddim",
+            refine=REFINE if settings.kind == "null-text" else 0,
+            progress=tell,
         )
     if not same_levels(schedule, pivots):
         raise ValueError("the inversion left the range of finite numbers; try --dtype fp32 or fewer --steps")

@@ -49,13 +49,14 @@ def optimise(
     teacher_forced: bool = False,
     max_steps: int = 10,
     lr: float = 1e-2,
-    tolerance: float = 2e-6,
+    tolerance: float = 1e-5,
     progress: Callable[[int, int], None] | None = None,
 ) -> NullText:
     """Find the null embeddings for a trajectory.
 
     prompt (1, L, D) is where the search starts. `scale` is the guidance the replay will use. A step is good enough when
-    it misses the pivot by less than `tolerance` (mean square of scaled latents); Adam takes up to `max_steps` steps.
+    it misses the pivot by less than `tolerance` (mean square of scaled latents); Adam takes up to `max_steps` steps,
+    fewer where at the pace of the first two or more it would not arrive: the next timesteps correct what is left.
     `teacher_forced` starts every timestep at its pivot; otherwise at where the replay really is, whose drift is then
     corrected as it arises.
     """
@@ -69,7 +70,7 @@ def optimise(
             conditional = predict(x, i, prompt)
         forwards += 1
         phi = prompt[:, None].repeat(1, frames, 1, 1) if per_frame else prompt.clone()
-        eps, best = conditional, float("inf")  # phi is the prompt: its prediction is known already
+        eps, best, first = conditional, float("inf"), 0.0  # phi is the prompt: its prediction is known already
         if scale != 1 and b != a:  # a step that stays at its level asks for no noise
             target = target_noise(x, pivots[i + 1], conditional, scale, a, b)
             unit = (coefficients(a, b)[1] * (1 - scale)) ** 2
@@ -85,7 +86,10 @@ def optimise(
                 error = float((guess.detach() - target).square().mean()) * unit
                 if error < best:
                     best, phi, eps = error, candidate.detach().clone(), guess.detach()
-                if error < tolerance or attempt == max_steps:
+                first = error if attempt == 0 else first
+                pace = (first - error) / max(attempt, 1)
+                late = attempt >= 2 and error - pace * (max_steps - attempt) > tolerance
+                if error < tolerance or attempt == max_steps or late:
                     break
                 if not attempt:
                     with torch.enable_grad():
