@@ -68,8 +68,8 @@ class RealJob:
     keyframes.
     `box` (x0, y0, x1, y1) as shares of the frame, or `mask` (PNG, or a folder of PNGs), say where the object is in the
     source; without them the model's attention does. `prompt` None: found beside or in the input, or made from `obj`.
-    `allow_pickle` lets weights that are pickles (.bin) be read: only for files that are trusted. `device` and `dtype` may be
-    "auto".
+    `allow_pickle` lets weights that are pickles (.bin) be read: only for files that are trusted. `device` and `dtype`
+    may be "auto".
     """
 
     input: Path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -19,7 +19,9 @@ from vxedit.io.atomic import check_output
 from vxedit.io.pictures import draw_boxes, sheet
 from vxedit.io.probe import probe
 from vxedit.io.prompts import Prompt, find_prompt
+from vxedit.io.quiet import caught_stderr
 from vxedit.io.read import read_video
+from vxedit.io.write import SUFFIXES
 from vxedit.job import RealJob
 
 
@@ -73,14 +75,14 @@ class Plan:
 
 def output_files(job: RealJob) -> dict[str, Path]:
     """What the job writes, by kind, all beside its output."""
-    base = job.output.with_suffix("")
-    named = {"video": job.output, "record": base.with_suffix(".json"), "picture": base.with_suffix(".png")}
+    folder, stem = job.output.parent, job.output.stem
+    named = {"video": job.output, "record": folder / f"{stem}.json", "picture": folder / f"{stem}.png"}
     if job.extras.side_by_side:
-        named["side_by_side"] = base.with_name(base.name + "-side-by-side.mp4")
+        named["side_by_side"] = folder / f"{stem}-side-by-side.mp4"
     if job.extras.gif:
-        named["gif"] = base.with_suffix(".gif")
+        named["gif"] = folder / f"{stem}.gif"
     if job.extras.attention:
-        named["attention"] = base.with_name(base.name + "-attention.mp4")
+        named["attention"] = folder / f"{stem}-attention.mp4"
     return named
 
 
@@ -92,10 +94,7 @@ def plan(job: RealJob) -> Plan:
     described = outline(job.model, allow_pickle=job.allow_pickle)
     described.schedule(job.invert.steps)
     info = probe(job.input)
-    for kind, file in output_files(job).items():
-        if file.resolve() == job.input.resolve():
-            raise UsageError(f"the {kind} would be written over the input {job.input}: name another --output")
-        check_output(file, overwrite=job.overwrite)
+    _check_outputs(job)
     prompt = find_prompt(job.input, job.obj, job.prompt, info.comment)
     pieces = described.tokens(prompt.text)
     word = columns(pieces, prompt.text, job.obj)
@@ -109,6 +108,9 @@ def plan(job: RealJob) -> Plan:
             "a sentence about the whole clip (--prompt) edits better"
         )
     path = planned.sampled()
+    if path is None:
+        # where the object is isn't known yet, but whether the path's times fit the clip is
+        motion.sample(clip.times_s, start_boxes=np.tile([0.25, 0.25, 0.75, 0.75], (len(clip), 1)))
     warnings += path.warnings if path else ()
     wide, tall = size.width / clip.width, size.height / clip.height
     if abs(wide / tall - 1) > 0.02:
@@ -126,13 +128,40 @@ def _check_numbers(job: RealJob) -> None:
         raise UsageError(f"--guidance-scale {job.invert.guidance_scale} is out of range: give 1 to 20")
     if job.box is not None and job.mask is not None:
         raise UsageError("--box and --mask both say where the object is: give one of them")
+    if job.box is not None:
+        x0, y0, x1, y1 = job.box
+        if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
+            raise UsageError(
+                f"--box {x0},{y0},{x1},{y1} is no box: give shares of the frame, 0 <= x0 < x1 <= 1, y alike"
+            )
+
+
+def _check_outputs(job: RealJob) -> None:
+    if job.output.suffix.lower() not in SUFFIXES:
+        raise UsageError(
+            f"--output {job.output} ends in {job.output.suffix or 'no suffix'}: name it {job.output.stem}.mp4 "
+            f"({', '.join(SUFFIXES)} can be written)"
+        )
+    sources = [source for source in (job.input, Path(job.path), job.mask) if source is not None and _is_file(source)]
+    for kind, file in output_files(job).items():
+        for source in sources:
+            if _is_file(file) and file.samefile(source):
+                raise UsageError(f"the {kind} would be written over {source}, which is read: name another --output")
+        check_output(file, overwrite=job.overwrite)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # an inline path may be too long for a file's name
+        return False
 
 
 def _read(job: RealJob, most: int) -> tuple[Clip, list[str]]:
     chosen = job.selection
     if chosen.num_frames is not None and chosen.num_frames > most:
         raise UsageError(f"--num-frames {chosen.num_frames} is more than {job.model} does in one piece: at most {most}")
-    limit = chosen.num_frames or most
+    limit = most if chosen.num_frames is None else chosen.num_frames
     # one frame more than can be used tells whether the clip goes on
     clip = read_video(job.input, start_s=chosen.start_s, num_frames=limit + (chosen.num_frames is None), fps=chosen.fps)
     warnings = []
@@ -149,8 +178,6 @@ def _read(job: RealJob, most: int) -> tuple[Clip, list[str]]:
 
 
 def _first(clip: Clip, count: int) -> Clip:
-    from dataclasses import replace
-
     source = clip.source and replace(clip.source, indices=clip.source.indices[:count])
     return Clip(clip.frames[:count], clip.times_s[:count], clip.fps, source)
 
@@ -176,7 +203,8 @@ def read_masks(path: Path, clip: Clip) -> np.ndarray:
         )
     masks = []
     for file in files:
-        picture = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+        with caught_stderr():  # OpenCV prints its own complaint
+            picture = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
         if picture is None:
             raise InputError(f"{file} can't be read as a picture: give a PNG that is white where the object is")
         if picture.shape != (clip.height, clip.width):

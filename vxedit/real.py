@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from vxedit.edit.track import follow, follow_mask
 from vxedit.errors import VxeditError
 from vxedit.invert.inversion import Inversion, from_tensors, invert, to_tensors
 from vxedit.invert.store import Store
+from vxedit.io.atomic import replacing_together
 from vxedit.io.fit import composite, resize_frames
 from vxedit.io.pictures import draw_boxes, heat, sheet, side_by_side, write_png
 from vxedit.io.record import environment, write_record
@@ -139,7 +140,9 @@ def inverted(
     kept = store.get(key)
     if kept is not None:
         try:
-            return from_tensors(*kept), True
+            found = from_tensors(*kept)
+            null = None if found.null is None else found.null.to(clean.device)
+            return replace(found, pivots=found.pivots.to(clean.device), null=null), True
         except (KeyError, TypeError) as err:
             logger.warning("the stored inversion %s lacks %s; it is made again", key[:12], err)
     try:
@@ -234,8 +237,6 @@ def finish(
 
 def _as_inversion(inversion: Inversion, edited: Edited) -> Inversion:
     """The edited latents at every level, with the inversion's own noise: what the word's attention is read from."""
-    from dataclasses import replace
-
     pivots = []
     for i, a in enumerate(inversion.schedule.abar):
         noise = (inversion.pivot(i) - a**0.5 * inversion.clean) / max((1 - a) ** 0.5, 1e-6)
@@ -304,9 +305,9 @@ def _record(
 
 
 def _write(planned: Plan, outcome: Outcome, record: dict[str, Any]) -> None:
-    """Write every file of the job; the video last, so that where it is, all is."""
-    job, clip, files = planned.job, planned.clip, planned.files
-    again = job.overwrite
+    """Write every file of the job, all or none; the video comes into its place last, so that where it is, all is."""
+    job, clip = planned.job, planned.clip
+    kinds = sorted(planned.files, key=lambda kind: kind == "video")
     path_drawn = draw_boxes(clip.frames, outcome.targets, trail=True)
     rows = [
         ("before", clip.frames),
@@ -314,24 +315,25 @@ def _write(planned: Plan, outcome: Outcome, record: dict[str, Any]) -> None:
         ("after", outcome.frames),
         ("attention", heat(outcome.frames, outcome.attention_after)),
     ]
-    write_png(files["picture"], sheet(rows), overwrite=again)
     both = side_by_side([clip.frames, path_drawn, outcome.frames])
-    if "side_by_side" in files:
-        write_video(files["side_by_side"], both, clip.fps, overwrite=again)
-    if "gif" in files:
-        write_gif(files["gif"], both, clip.fps, overwrite=again)
-    if "attention" in files:
-        seen = side_by_side(
-            [heat(clip.frames, outcome.attention_before), heat(outcome.frames, outcome.attention_after)]
+    with replacing_together([planned.files[kind] for kind in kinds], overwrite=job.overwrite) as places:
+        files = dict(zip(kinds, places, strict=True))
+        write_png(files["picture"], sheet(rows), overwrite=False)
+        if "side_by_side" in files:
+            write_video(files["side_by_side"], both, clip.fps)
+        if "gif" in files:
+            write_gif(files["gif"], both, clip.fps)
+        if "attention" in files:
+            seen = side_by_side(
+                [heat(clip.frames, outcome.attention_before), heat(outcome.frames, outcome.attention_after)]
+            )
+            write_video(files["attention"], seen, clip.fps)
+        write_record(files["record"], record)
+        write_video(
+            files["video"],
+            outcome.frames,
+            clip.fps,
+            audio_from=job.input,
+            audio_start_s=float(clip.times_s[0]),
+            comment=f"edited with vxedit: {job.obj} along {job.path}",
         )
-        write_video(files["attention"], seen, clip.fps, overwrite=again)
-    write_record(files["record"], record, overwrite=again)
-    write_video(
-        files["video"],
-        outcome.frames,
-        clip.fps,
-        audio_from=job.input,
-        audio_start_s=float(clip.times_s[0]),
-        comment=f"edited with vxedit: {job.obj} along {job.path}",
-        overwrite=again,
-    )

@@ -13,8 +13,10 @@ from vxedit.backbones.protocol import Backbone
 from vxedit.backbones.registry import Outline
 from vxedit.backbones.tokens import columns
 from vxedit.clip import Clip
+from vxedit.edit.locate import Located
 from vxedit.edit.path import parse_path
 from vxedit.edit.real import Parts
+from vxedit.evaluate.model import forward_flops, gradient_share
 from vxedit.invert.inversion import Inversion, invert, replay_inversion
 from vxedit.io.fit import resize_frames
 from vxedit.io.prompts import Prompt
@@ -23,6 +25,7 @@ from vxedit.plan import Plan
 from vxedit.real import Clock, Outcome, edit_frames
 from vxedit.render.scene import Rendered, Scene, moved, random_scene, render
 from vxedit.score.boxes import covered, score_boxes
+from vxedit.score.cost import peak_memory
 from vxedit.score.detect import detect
 from vxedit.score.fidelity import identity, psnr
 from vxedit.score.flicker import flicker
@@ -41,6 +44,7 @@ class Row:
 
 
 OURS = Row("vxedit")
+PERFECT = "a perfect edit"
 PAPER = Row(
     "guidance alone (the paper's recipe)",
     Parts(transport=False, anchor=False, pinning=False),
@@ -139,6 +143,7 @@ def edit_figures(backbone: Backbone, one: Case, outcome: Outcome, clock: Clock) 
             (outcome.found.masks & one.clip.masks[0]).sum() / (outcome.found.masks | one.clip.masks[0]).sum()
         ),
         "seconds": sum(clock.seconds.values()),
+        "peak_gb": peak_memory() / 1e9,
     }
     if outcome.edited is not None:
         made = backbone.decode(outcome.edited.latents, len(source))
@@ -147,6 +152,16 @@ def edit_figures(backbone: Backbone, one: Case, outcome: Outcome, clock: Clock) 
         figures["forwards"] = float(outcome.edited.forwards)
         figures["gradient_passes"] = float(outcome.edited.guided)
     return figures
+
+
+def _perfect(one: Case, plan: Plan) -> Outcome:
+    """The truth as an outcome: what the figures can come to at best."""
+    region = one.truth.masks[0] | one.clip.masks[0]
+    found = Located(one.clip.masks[0], one.clip.boxes[0])
+    nothing = np.zeros((len(region), 1, 1), np.float32)
+    return Outcome(
+        one.truth.frames, region.astype(np.float32), found, one.targets, nothing, nothing, None, one.clip.frames, ()
+    )
 
 
 Report = dict[str, list[dict[str, float]]]
@@ -160,26 +175,34 @@ def evaluate(
     rows: Sequence[Row],
     how: InvertSettings,
     *,
+    others: int,
     tell: Callable[[str], None],
     keep: Callable[[Case, Row, Outcome], None] | None = None,
 ) -> Report:
-    """Invert every seed's clip once, replay it, and edit it with every row. `keep` is shown each outcome."""
-    report: Report = {"replay": [], **{row.name: [] for row in rows}}
-    for seed in seeds:
+    """Invert every seed's clip once, replay it, and edit it with the first row, the first `others` clips with all rows.
+
+    `keep` is shown each outcome.
+    """
+    report: Report = {"replay": [], PERFECT: [], **{row.name: [] for row in rows}}
+    for number, seed in enumerate(seeds):
         one = case(seed)
         clock = Clock()
         plan = planned(outline, one, OURS.settings, how)
         seen = resize_frames(one.clip.frames, plan.size.height, plan.size.width)
         with clock("invert"):
             inversion = invert(backbone, backbone.encode(seen), plan.prompt.text, how)
+        flops = forward_flops(backbone, inversion.clean)
         cost = {"inversion_forwards": float(inversion.forwards), "inversion_backwards": float(inversion.backwards)}
         report["replay"].append(replay_figures(backbone, one, inversion) | cost | clock.seconds)
-        for row in rows:
+        report[PERFECT].append(edit_figures(backbone, one, _perfect(one, plan), Clock()))
+        for row in rows if number < others else rows[:1]:
             clock = Clock()
             outcome = edit_frames(
                 planned(outline, one, row.settings, how), backbone, inversion, seen, clock, parts=row.parts
             )
-            report[row.name].append(edit_figures(backbone, one, outcome, clock))
+            figures = edit_figures(backbone, one, outcome, clock)
+            passes = figures.get("forwards", 0.0) + gradient_share(backbone) * figures.get("gradient_passes", 0.0)
+            report[row.name].append(figures | {"tflop": passes * flops / 1e12})
             if keep:
                 keep(one, row, outcome)
         first = report[rows[0].name][-1]

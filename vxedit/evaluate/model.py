@@ -85,6 +85,25 @@ def generate(backbone: Backbone, prompt: str, seed: int, *, steps: int = 25, sca
     return backbone.decode(x, native.frames)
 
 
+@torch.no_grad()
+def forward_flops(backbone: Backbone, latents: torch.Tensor) -> float:
+    """Floating-point operations of one forward pass of the network over latents (1, C, f, h, w), as torch counts
+    them."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    embeds = backbone.text("").embeds
+    with FlopCounterMode(display=False) as counter:
+        backbone.predict(latents, backbone.schedule(10).timesteps[0], embeds)
+    return float(counter.get_total_flops())
+
+
+def gradient_share(backbone: Backbone) -> float:
+    """What a guidance pass costs in forward passes: as far as the last steering layer, there and back (backward counts
+    twice)."""
+    wanted = set(backbone.steering_layers())
+    return 3 * max(layer.share for layer in backbone.layers() if layer.name in wanted)
+
+
 @dataclass(frozen=True)
 class Drawn:
     """A generated clip and what its prompt asked for; whether that pair of object and place was never trained on."""

@@ -18,7 +18,8 @@ Figures = dict[str, list[float]]
 
 EDIT_FIGURES = (
     *("cd", "miou", "ap50", "coverage", "ghost", "likeness", "identity_db", "identity_ssim", "flicker", "truth_db"),
-    *("background_made_db", "background_vae_db", "background_db", "mask_iou", "forwards", "gradient_passes", "seconds"),
+    *("background_made_db", "background_vae_db", "background_db", "mask_iou"),
+    *("forwards", "gradient_passes", "tflop", "seconds", "peak_gb"),
 )
 REPLAY_FIGURES = (
     *("replay_vae_db", "replay_honest_db", "replay_pinned_db", "replay_honest_to_vae_db"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vxedit.errors import OutputError
@@ -34,6 +36,31 @@ def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         _publish(part, path, overwrite=overwrite)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_together(paths: Sequence[Path], *, overwrite: bool = False) -> Iterator[tuple[Path, ...]]:
+    """Yield a place for each of `paths`, of the same name in a hidden folder beside the last; when the block ends well,
+    move all to where they belong, in the order given.
+
+    After an error, KeyboardInterrupt included, every one of `paths` is as it was. Raises OutputError as `replacing`.
+    """
+    for path in paths:
+        check_output(path, overwrite=overwrite)
+    last = _target(paths[-1])
+    try:
+        hidden = tempfile.TemporaryDirectory(prefix=f".{last.stem[:40]}.", suffix=".part", dir=last.parent)
+    except OSError as err:
+        raise _failed(paths[-1], err) from err
+    with hidden as folder:
+        places = tuple(Path(folder) / path.name for path in paths)
+        try:
+            yield places
+        except OutputError as err:  # in the user's words: the hidden folder is none of his
+            raise OutputError(str(err).replace(folder, str(paths[-1].parent))) from err
+        with contextlib.ExitStack() as published:  # which ends with the one begun last
+            for path, place in reversed(list(zip(paths, places, strict=True))):
+                shutil.move(place, published.enter_context(replacing(path, overwrite=overwrite)))
 
 
 def write_bytes(path: Path, data: bytes, *, overwrite: bool = False) -> None:

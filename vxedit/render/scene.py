@@ -116,8 +116,14 @@ def random_scene(
     """Draw a scene from a seed. `train` leaves out the never-trained pairs; `test` may use them and the held-out
     photographs.
 
-    Seeds of the two splits never give the same scene. Raises KeyError for an unknown object or place.
+    Seeds of the two splits never give the same scene. Raises KeyError for an unknown object or place, ValueError where
+    a never-trained pair is asked of `train`.
     """
+    for asked, table in ((name, DRAWINGS), (place, BACKGROUNDS)):
+        if asked is not None and asked not in table:
+            raise KeyError(f"{asked!r} can't be drawn; there are {', '.join(table)}")
+    if split == "train" and name and place and never_trained(name, place):
+        raise ValueError(f"{name!r} and {place!r} are never trained together; draw them with split='test'")
     rng = np.random.default_rng([seed, {"train": 0, "test": 1}[split]])
     count = actors if actors is not None else (2 if rng.random() < 0.25 else 1)
     while True:

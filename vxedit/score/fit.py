@@ -51,8 +51,9 @@ class Fit:
 
     @property
     def merit(self) -> float:
-        """What two guesses are compared by: likeness first, then what is explained, so that the whole beats a part."""
-        return self.likeness**4 * max(self.gain, 1.0)
+        """What two guesses are compared by: likeness first, then what is explained, so that the whole beats a part. Its
+        root, or a large template on a plain background would beat a small object."""
+        return self.likeness**4 * max(self.gain, 1.0) ** 0.5
 
 
 NOTHING = Fit(np.full(5, np.nan), 0.0, -np.inf)

@@ -2,10 +2,10 @@
 
 Three scores, because each fails somewhere. `hue`: masked normalised correlation (Lewis, "Fast normalized
 cross-correlation", 1995) over the three channels together, with one mean for all of them, so that a template's colours
-count and the clip's brightness does not; but a brown table is like a brown burger everywhere. `pattern`: the same with a
-mean a channel, times the hue's; but a plain object has little pattern. Both are shrunk where few cells are compared, which
-agree by chance. `gain`: how much better the template (at its best brightness) explains the cells under it than a fixed
-tolerance does, summed, so that the whole of a plain object beats a part of it; but so does a plain background.
+count and the clip's brightness does not; but a brown table is like a brown burger everywhere. `pattern`: the same with
+a mean a channel, times the hue's; but a plain object has little pattern. Both are shrunk where few cells are compared,
+which agree by chance. `gain`: how much better the template (at its best brightness) explains the cells under it than a
+fixed tolerance does, summed, so that the whole of a plain object beats a part of it; but so does a plain background.
 """
 
 from __future__ import annotations

@@ -15,6 +15,9 @@ from vxedit.train.tokenizer import write_tokenizer
 from vxedit.train.unet import BETAS, LatentClips, build_text_encoder, build_unet, encode_clips, train_unet
 from vxedit.train.vae import build_vae, train_vae
 
+STEERING = ["up_blocks.0", "up_blocks.1.attentions.0"]
+"""The text attentions of middle and full resolution on the way up, without the last, as in the larger models."""
+
 PACKAGE = Path(__file__).resolve().parent.parent / "backbones" / "embedded"
 
 
@@ -22,13 +25,13 @@ PACKAGE = Path(__file__).resolve().parent.parent / "backbones" / "embedded"
 class Plan:
     """How long each stage trains and how much it sees a step."""
 
-    vae_steps: int = 4000
-    image_steps: int = 6000
-    clip_steps: int = 2000
-    clips: int = 2000
+    vae_steps: int = 3500
+    image_steps: int = 1100
+    clip_steps: int = 900
+    clips: int = 1800
     vae_batch: int = 16
     image_batch: int = 64
-    clip_batch: int = 8
+    clip_batch: int = 4
 
 
 def train(
@@ -95,7 +98,7 @@ def _train_unet(plan: Plan, work: Path, device: torch.device, only: Sequence[str
         settings = StageSettings(
             "clip", plan.clip_steps, lr=7e-4, decay=plan.clip_steps // 2, ema=0.998, save_every=200
         )
-        done = train_unet(settings, unet, text, tokenizer, data, work, log, frames=8, batch=plan.clip_batch, **common)
+        done = train_unet(settings, unet, text, tokenizer, data, work, log, frames=16, batch=plan.clip_batch, **common)
         torch.save({name: module.state_dict() for name, module in done.items()}, work / "clip-final.pt")
 
 
@@ -122,6 +125,6 @@ def export(work: Path, out: Path) -> None:
         "tokenizer": ["transformers", "CLIPTokenizer"],
         "unet": ["diffusers", "UNet3DConditionModel"],
         "vae": ["diffusers", "AutoencoderDC"],
-        "vxedit": {"frames": 16, "height": 128, "width": 128, "max_frames": 48},
+        "vxedit": {"frames": 16, "height": 128, "width": 128, "max_frames": 48, "steering_layers": STEERING},
     }
     (out / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")

@@ -31,7 +31,7 @@ class StageSettings:
 def rate(step: int, settings: StageSettings) -> float:
     """The learning rate at a step: up, level, then down to zero (warm-up, stable, decay)."""
     down = (settings.steps - step) / max(1, min(settings.decay, settings.steps))
-    return settings.lr * min(1.0, (step + 1) / settings.warmup, max(down, 0.0))
+    return settings.lr * min(1.0, (step + 1) / max(1, settings.warmup), max(down, 0.0))
 
 
 class Muon(torch.optim.Optimizer):

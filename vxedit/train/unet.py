@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -138,8 +139,10 @@ class Captions:
         for i, label in enumerate(known):
             starts, ends = coded["offset_mapping"][i].T
             for k, name in enumerate(label.names):
-                at = label.caption.index(name)
-                self.columns[i, k] = ((starts < at + len(name)) & (ends > at) & (ends > starts)).float()
+                found = re.search(rf"\b{re.escape(name)}\b", label.caption)  # whole words: a balloon is no ball
+                if found is None:
+                    raise ValueError(f"{name!r} is not in its clip's caption {label.caption!r}")
+                self.columns[i, k] = ((starts < found.end()) & (ends > found.start()) & (ends > starts)).float()
 
 
 def train_unet(
