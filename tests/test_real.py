@@ -334,7 +334,9 @@ def test_masks_say_where_the_object_is(bench: Bench, tmp_path: Path, outcomes: l
 
 def test_an_unclear_attention_is_said_with_the_remedy(bench: Bench) -> None:
     """Random weights look nowhere in particular."""
-    unclear, clear = bench(box=None), bench(output=bench.folder / "clear.mp4")
+    nothing = EditSettings(0.0)
+    unclear = bench(box=None, edit=nothing)
+    clear = bench(output=bench.folder / "clear.mp4", edit=nothing)
     assert [w for w in unclear.warnings if "diffuse" in w and "--box or --mask" in w]
     assert not [w for w in clear.warnings if "diffuse" in w]
     assert [w for w in read_record(bench.folder / "out.json")["warnings"] if "diffuse" in w]

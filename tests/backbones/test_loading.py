@@ -127,7 +127,7 @@ def test_unknown_names_are_answered_with_the_nearest(tmp_path: Path, tiny_folder
         find(str(tmp_path / "not there"))
     with pytest.raises(UsageError, match="nonsense"):
         load(str(tiny_folder), device="nonsense")
-    with pytest.raises(UsageError, match="float32, bfloat16, float16"):
+    with pytest.raises(UsageError, match="fp32, fp16, bf16"):
         load(str(tiny_folder), device="cpu", dtype="float8")
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.edit.scenes import box_iou, clip, mask_iou
+from tests.edit.scenes import box_iou, clip, grown, mask_iou
 from vxedit.edit.locate import concentration, locate, locate_in_boxes, mask_boxes, pixel_box
 from vxedit.errors import UsageError
 from vxedit.render.scene import Rendered
@@ -19,8 +19,11 @@ CAST = (
 
 def attention(truth: Rendered, cells: int = 16) -> np.ndarray:
     """What a model would see that looks at the object alone: its masks on the model's grid."""
-    masks = truth.masks[0].astype(np.float32)
-    return np.stack([cv2.resize(mask, (cells, cells), interpolation=cv2.INTER_AREA) for mask in masks])
+    return on_grid(truth.masks[0], cells)
+
+
+def on_grid(masks: np.ndarray, cells: int = 16) -> np.ndarray:
+    return np.stack([cv2.resize(m.astype(np.float32), (cells, cells), interpolation=cv2.INTER_AREA) for m in masks])
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +54,25 @@ def test_a_lesser_second_place_is_left_out(scenes: list[Rendered]) -> None:
     maps[:, 13:, 13:] = 0.6  # a corner that the word looks at as well
     assert maps[0, 13:, 13:].sum() < attention(truth)[0].sum()
     assert mask_iou(locate(truth.frames, maps).masks, truth.masks[0]).min() > 0.8
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "seed"), [("burger", "a brick wall", 0), ("car", "the sea", 2), ("cup", "the sea", 0)]
+)
+def test_frames_that_show_the_object_whole_find_it_where_the_attention_has_only_its_core(
+    name: str, place: str, seed: int
+) -> None:
+    """The core does not hold all of the object's colours; the other frames do."""
+    truth, weak = clip(name, place, frames=5, size=96, seed=seed), [2, 3]
+    seen = truth.masks[0].copy()
+    seen[weak] = ~grown(~seen[weak], 5)
+    assert (seen[weak].sum((1, 2)) < 0.4 * truth.masks[0][weak].sum((1, 2))).all()
+    maps = 0.02 + 0.1 * on_grid(seen)
+    found = locate(truth.frames, maps).masks
+    assert mask_iou(found, truth.masks[0]).min() > 0.93
+    for i in weak:
+        alone = locate(truth.frames[i : i + 1], maps[i : i + 1]).masks
+        assert mask_iou(alone, truth.masks[0][i : i + 1]) < 0.87
 
 
 def test_the_same_twice(scenes: list[Rendered]) -> None:

@@ -81,7 +81,7 @@ def test_a_perfect_edit_scores_well_and_none_scores_badly(cases: list[Case]) -> 
     assert nothing["likeness"] == pytest.approx(perfect["likeness"], abs=0.05)
 
 
-def test_a_run_measures_replay_and_every_row(
+def test_a_run_measures_replay_and_the_first_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cases: list[Case]
 ) -> None:
     """On random weights, so the figures are poor; what holds whatever the model is must hold."""
@@ -97,13 +97,13 @@ def test_a_run_measures_replay_and_every_row(
         [seed],
         (OURS, PAPER),
         InvertSettings("uni", 2, 2.5),
-        others=1,
+        others=0,
         tell=told.append,
         keep=lambda one, row, made: kept.append((row.name, made)),
     )
     assert set(report) == {"replay", PERFECT, OURS.name, PAPER.name}
-    assert [name for name, _ in kept] == [OURS.name, PAPER.name]
-    (replay,), (perfect,), (ours,), (paper,) = (report[name] for name in ("replay", PERFECT, OURS.name, PAPER.name))
+    assert [name for name, _ in kept] == [OURS.name] and report[PAPER.name] == []
+    (replay,), (perfect,), (ours,) = (report[name] for name in ("replay", PERFECT, OURS.name))
     assert perfect["cd"] < 0.01 and perfect["ghost"] < 0.05
     assert replay["replay_pinned_db"] == pytest.approx(replay["replay_vae_db"], abs=0.01)
     assert abs(replay["replay_honest_db"] - replay["replay_vae_db"]) > 0.01
@@ -111,7 +111,6 @@ def test_a_run_measures_replay_and_every_row(
     assert ours["background_db"] == 100 and ours["mask_iou"] == 1
     assert all(np.isfinite(value) for name, value in ours.items() if name not in ("cd", "identity_db", "identity_ssim"))
     assert ours["background_made_db"] == pytest.approx(ours["background_vae_db"], abs=3)
-    assert paper["background_made_db"] < ours["background_made_db"]  # nothing pins it there
     assert len(told) == 1 and cases[1].clip.caption in told[0]
     assert OURS.name in edit_table(report).to_text() and "replay_pinned_db" in replay_table(report).to_text()
     assert sheet_of(cases[1], kept[0][1]).ndim == 3

@@ -139,11 +139,17 @@ def test_one_embedding_a_frame_finds_what_one_for_all_can_not() -> None:
 def test_without_teacher_forcing_drift_is_corrected() -> None:
     """The first step is out of reach; what it leaves is made good by the later ones only where they start from it."""
     pivots = trajectory(shifted(0.3, 0, 0, 0))
-    forced = optimise(Linear(), pivots, SCHEDULE, PROMPT, SCALE, teacher_forced=True, max_steps=10)
-    free = optimise(Linear(), pivots, SCHEDULE, PROMPT, SCALE, max_steps=10)
+    forced = optimise(Linear(), pivots, SCHEDULE, PROMPT, SCALE, teacher_forced=True, max_steps=10, patience=10)
+    free = optimise(Linear(), pivots, SCHEDULE, PROMPT, SCALE, max_steps=10, patience=10)
     assert forced.backwards == 10  # the other steps were right at their pivots
     assert free.backwards > 10
     assert follow(free, pivots, SCALE)[-1] < 0.6 * follow(forced, pivots, SCALE)[-1]
+
+
+def test_a_search_that_would_not_arrive_is_given_up() -> None:
+    pivots = trajectory(shifted(0.3, 0, 0, 0))
+    found = optimise(Linear(), pivots, SCHEDULE, PROMPT, SCALE, teacher_forced=True, max_steps=10)
+    assert found.backwards == 2  # the default patience, for the one step that is out of reach
 
 
 def test_a_schedule_whose_last_step_goes_nowhere_asks_for_nothing_there() -> None:

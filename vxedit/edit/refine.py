@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from vxedit.edit.locate import Located, filled, grown, mask_boxes, strongest_piece
+from vxedit.edit.locate import Located, filled, grown, mask_boxes
 from vxedit.edit.plate import clean_plate, register
 
 APART = 20
@@ -40,6 +40,12 @@ def _refined(frames: np.ndarray, found: Located) -> Located:
         # at an edge the two are mixed: the object's side is where it makes up more than half
         edge = 0.5 * cv2.dilate(apart, np.ones((5, 5), np.uint8))
         differs = (apart > np.maximum(APART, edge)) & plate.known[i] & hidden[i]
-        masks[i] = filled(strongest_piece(masks[i] | differs, masks[i].astype(float)))
+        masks[i] = filled(_touching(masks[i] | differs, masks[i]))
     reach = masks if found.reach is None else masks | found.reach
     return Located(masks, mask_boxes(masks), reach, camera)
+
+
+def _touching(mask: np.ndarray, core: np.ndarray) -> np.ndarray:
+    """The connected pieces of a mask (H, W) bool that hold some of `core`, a part of it; none where that is empty."""
+    _, labels = cv2.connectedComponents(mask.astype(np.uint8))
+    return np.isin(labels, np.unique(labels[core]))

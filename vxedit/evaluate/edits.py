@@ -16,9 +16,9 @@ from vxedit.clip import Clip
 from vxedit.edit.locate import Located
 from vxedit.edit.path import parse_path
 from vxedit.edit.real import Parts
+from vxedit.errors import UsageError
 from vxedit.evaluate.model import forward_flops, gradient_share
 from vxedit.invert.inversion import Inversion, invert, replay_inversion
-from vxedit.io.fit import resize_frames
 from vxedit.io.prompts import Prompt
 from vxedit.job import EditSettings, InvertSettings, RealJob
 from vxedit.plan import Plan
@@ -188,7 +188,12 @@ def evaluate(
         one = case(seed)
         clock = Clock()
         plan = planned(outline, one, OURS.settings, how)
-        seen = resize_frames(one.clip.frames, plan.size.height, plan.size.width)
+        if plan.size[1:] != one.clip.frames.shape[1:3]:
+            raise UsageError(
+                f"{outline.name} sees {plan.size.width}x{plan.size.height}, but the truth is drawn at 128x128: "
+                "measure a model of that size"
+            )
+        seen = one.clip.frames
         with clock("invert"):
             inversion = invert(backbone, backbone.encode(seen), plan.prompt.text, how)
         flops = forward_flops(backbone, inversion.clean)

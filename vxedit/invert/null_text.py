@@ -48,6 +48,7 @@ def optimise(
     per_frame: bool = False,
     teacher_forced: bool = False,
     max_steps: int = 10,
+    patience: int = 2,
     lr: float = 1e-2,
     tolerance: float = 1e-5,
     progress: Callable[[int, int], None] | None = None,
@@ -56,7 +57,7 @@ def optimise(
 
     prompt (1, L, D) is where the search starts. `scale` is the guidance the replay will use. A step is good enough when
     it misses the pivot by less than `tolerance` (mean square of scaled latents); Adam takes up to `max_steps` steps,
-    fewer where at the pace of the first two or more it would not arrive: the next timesteps correct what is left.
+    but from `patience` steps on it ends where at its pace it would not arrive: the next timesteps correct what is left.
     `teacher_forced` starts every timestep at its pivot; otherwise at where the replay really is, whose drift is then
     corrected as it arises.
     """
@@ -88,7 +89,7 @@ def optimise(
                     best, phi, eps = error, candidate.detach().clone(), guess.detach()
                 first = error if attempt == 0 else first
                 pace = (first - error) / max(attempt, 1)
-                late = attempt >= 2 and error - pace * (max_steps - attempt) > tolerance
+                late = attempt >= patience and error - pace * (max_steps - attempt) > tolerance
                 if error < tolerance or attempt == max_steps or late:
                     break
                 if not attempt:

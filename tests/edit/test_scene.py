@@ -1,0 +1,234 @@
+"""The laid scene against the renderer's own picture of the object on another track."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.edit.scenes import clip, grown, mask_iou
+from vxedit.edit.locate import Located, mask_boxes
+from vxedit.edit.refine import hidden_by
+from vxedit.edit.scene import Scene, enlarge, lay, soften, with_detail
+from vxedit.io.fit import resize_frames
+from vxedit.render.scene import Rendered
+
+SHIFT = np.array([8, 24]) / 96
+CAST = [("ball", "gravel"), ("car", "a meadow"), ("balloon", "sand")]
+
+
+def psnr(one: np.ndarray, other: np.ndarray) -> float:
+    return float(-10 * np.log10(np.square(one.astype(float) - other).mean() / 255**2 + 1e-12))
+
+
+def eroded(masks: np.ndarray, pixels: int) -> np.ndarray:
+    return ~grown(~masks, pixels)
+
+
+def before_and_after(name: str, place: str, *, size: int = 96, frames: int = 5) -> tuple[Rendered, Rendered]:
+    """A clip under a panning camera, and the same with its object further on by `SHIFT`: a perfect edit."""
+    start, end = np.array([0.25, 0.3]), np.array([0.6, 0.35])
+    pair = []
+    for shift in (np.zeros(2), SHIFT):
+        first, last = tuple(start + shift), tuple(end + shift)
+        pair.append(clip(name, place, start=first, end=last, size=size, frames=frames, pan=(0.12, -0.06), seed=1))
+    return pair[0], pair[1]
+
+
+def known(truth: Rendered) -> Located:
+    return Located(truth.masks[0], truth.boxes[0])
+
+
+def shifted(truth: Rendered) -> np.ndarray:
+    return truth.boxes[0] + np.tile(SHIFT, 2)
+
+
+@pytest.mark.parametrize(("name", "place"), CAST)
+def test_the_object_stands_at_its_target_and_its_old_place_is_clean(name: str, place: str) -> None:
+    truth, moved = before_and_after(name, place)
+    source = truth.frames.copy()
+    scene = lay(truth.frames, known(truth), shifted(truth))
+    assert scene.frames.dtype == np.uint8 and np.array_equal(truth.frames, source)
+    there = moved.masks[0]
+    left = grown(truth.masks[0], 4) & ~grown(there, 4)
+    for i in range(len(there)):
+        assert psnr(scene.frames[i][there[i]], moved.frames[i][there[i]]) > 30
+        assert psnr(truth.frames[i][there[i]], moved.frames[i][there[i]]) < 15
+        assert psnr(scene.frames[i][left[i]], truth.clean[i][left[i]]) > 28
+        assert psnr(truth.frames[i][left[i]], truth.clean[i][left[i]]) < 15
+    assert mask_iou(scene.target > 0.5, there).min() > 0.95
+    assert scene.target.dtype == np.float32 and scene.target.min() >= 0 and scene.target.max() <= 1
+
+
+def test_what_neither_hides_is_the_source_bit_for_bit() -> None:
+    truth, _ = before_and_after("ball", "gravel")
+    found = known(truth)
+    scene = lay(truth.frames, found, shifted(truth))
+    apart = ~hidden_by(found) & (scene.target == 0)
+    assert apart.mean() > 0.5
+    assert np.array_equal(scene.frames[apart], truth.frames[apart])
+    assert not np.array_equal(scene.frames, truth.frames)
+
+
+@pytest.mark.parametrize(("name", "place"), CAST)
+def test_an_object_laid_where_it_was_gives_the_source_back(name: str, place: str) -> None:
+    truth, _ = before_and_after(name, place)
+    found = known(truth)
+    scene = lay(truth.frames, found, found.boxes)
+    inner = eroded(truth.masks[0], 3)
+    assert np.abs(scene.frames[inner].astype(int) - truth.frames[inner]).max() <= 1
+    assert psnr(scene.frames, truth.frames) > 34 > psnr(truth.clean, truth.frames) + 8
+    # its edge is shared between it and what is behind, as a camera draws it
+    within, without = truth.masks[0] & ~eroded(truth.masks[0], 1), grown(truth.masks[0], 1) & ~truth.masks[0]
+    assert 0.55 < scene.target[within].mean() < 0.9 and 0.1 < scene.target[without].mean() < 0.45
+
+
+def test_each_frame_has_its_own_box() -> None:
+    truth, _ = before_and_after("ball", "gravel", frames=4)
+    low, side = np.array([[4, 50], [20, 40], [50, 60], [60, 10]]) / 96, np.array([30, 24, 20, 27])[:, None] / 96
+    targets = np.hstack([low, low + side])
+    scene = lay(truth.frames, known(truth), targets)
+    assert np.abs(mask_boxes(scene.target > 0.5) - targets).max() * 96 <= 1.5
+
+
+def test_what_may_be_the_object_is_not_taken_for_background() -> None:
+    truth, moved = before_and_after("car", "a meadow")
+    core, targets = eroded(truth.masks[0], 4), shifted(truth)
+    narrow = lay(truth.frames, Located(core, truth.boxes[0]), targets)
+    wide = lay(truth.frames, Located(core, truth.boxes[0], truth.masks[0]), targets)
+    left = truth.masks[0] & ~grown(moved.masks[0], 3)
+    assert psnr(wide.frames[left], truth.clean[left]) > 28
+    assert psnr(narrow.frames[left], truth.clean[left]) < 22  # a ghost is left
+    assert wide.source[truth.masks[0]].min() == 1 and (wide.source >= narrow.source).all()
+    assert narrow.source[truth.masks[0]].min() < 0.1
+    assert np.array_equal(wide.target, narrow.target)
+
+
+def test_a_camera_that_is_known_is_taken_as_it_is() -> None:
+    truth, _ = before_and_after("ball", "gravel", frames=3)
+    still = np.repeat(np.eye(3)[None], 3, 0)
+    told = lay(truth.frames, replace(known(truth), camera=still), shifted(truth))
+    measured = lay(truth.frames, known(truth), shifted(truth))
+    assert np.array_equal(told.camera, still)
+    assert measured.camera[2][:2, 2] == pytest.approx([-0.12 * 96, 0.06 * 96], abs=0.5)
+    hidden = hidden_by(known(truth)) & told.plate.known & measured.plate.known
+    wrong, right = (psnr(scene.plate.frames[hidden], truth.clean[hidden]) for scene in (told, measured))
+    assert wrong < right - 4
+
+
+def small_and_large(name: str, place: str) -> tuple[Scene, Scene, Rendered, Rendered]:
+    """The scene laid at 64 pixels, that at 128 from what was found at 64, and the truth at 128, before and after."""
+    large, moved = before_and_after(name, place, size=128, frames=4)
+    found = known(before_and_after(name, place, size=64, frames=4)[0])
+    targets = found.boxes + np.tile(SHIFT, 2)
+    scene = lay(resize_frames(large.frames, 64, 64), found, targets)
+    return scene, enlarge(scene, large.frames, found, targets), large, moved
+
+
+@pytest.mark.parametrize(("name", "place"), [("balloon", "gravel"), ("car", "a meadow")])
+def test_enlarged_it_is_the_same_scene_with_more_detail(name: str, place: str) -> None:
+    small, large, truth, moved = small_and_large(name, place)
+    assert large.frames.shape == (4, 128, 128, 3) and large.source.shape == large.target.shape == (4, 128, 128)
+    assert psnr(resize_frames(large.frames, 64, 64), small.frames) > 35
+    assert psnr(resize_frames(truth.frames, 64, 64), small.frames) < 25
+    blown_up = resize_frames(small.frames, 128, 128)
+    assert psnr(large.frames, moved.frames) > max(35, psnr(blown_up, moved.frames) + 3)
+    assert mask_iou(large.target > 0.5, moved.masks[0]).min() > 0.92
+    left = grown(truth.masks[0], 5) & ~grown(moved.masks[0], 5)
+    assert psnr(large.frames[left], truth.clean[left]) > psnr(blown_up[left], truth.clean[left]) + 1.5
+
+
+def test_enlarged_it_keeps_out_what_may_be_the_object() -> None:
+    truth, moved = before_and_after("car", "a meadow", size=128, frames=4)
+    at64, _ = before_and_after("car", "a meadow", size=64, frames=4)
+    found = Located(eroded(at64.masks[0], 3), at64.boxes[0], at64.masks[0])
+    scene = lay(resize_frames(truth.frames, 64, 64), found, shifted(at64))
+    large = enlarge(scene, truth.frames, found, shifted(at64))
+    left = truth.masks[0] & ~grown(moved.masks[0], 4)
+    assert psnr(large.frames[left], truth.clean[left]) > 25
+
+
+def test_enlarging_takes_the_camera_along() -> None:
+    """A point of the scene is at the same share of the frame at either size, whose ratio need not be one number."""
+    truth, _ = before_and_after("ball", "gravel", size=64, frames=3)
+    camera = np.array([np.eye(3), [[1.02, 0.01, -4], [-0.01, 0.98, 2.5], [0, 0, 1]], [[1, 0, 5], [0, 1, 0], [0, 0, 1]]])
+    found = replace(known(truth), camera=camera)
+    scene = lay(truth.frames, found, found.boxes)
+    large = enlarge(scene, resize_frames(truth.frames, 96, 128), found, found.boxes)
+    ratio = np.array([128 / 64, 96 / 64])
+    for x, y in ((0, 0), (13, 40), (63, 20)):
+        at = (np.array([x, y]) + 0.5) * ratio - 0.5
+        for i in range(3):
+            goes = (camera[i] @ (x, y, 1))[:2]
+            assert (large.camera[i] @ (*at, 1))[:2] == pytest.approx((goes + 0.5) * ratio - 0.5)
+
+
+def test_at_its_own_size_it_is_the_scene_itself() -> None:
+    truth, _ = before_and_after("ball", "gravel", size=64, frames=3)
+    scene = lay(truth.frames, known(truth), shifted(truth))
+    assert enlarge(scene, truth.frames, known(truth), shifted(truth)) is scene
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.7, 1.5])
+def test_a_soft_edge_is_half_way_up_at_the_outline(sigma: float) -> None:
+    masks = np.zeros((2, 20, 30), bool)
+    masks[0, :, 15:] = True
+    soft = soften(masks, sigma)
+    assert soft.dtype == np.float32 and soft.shape == masks.shape
+    assert not soft[1].any()  # frames are softened alone
+    row = soft[0, 10]
+    assert row[14] + row[15] == pytest.approx(1, abs=1e-5) and (np.diff(row) >= -1e-6).all()
+    width = max(sigma, 0.3)
+    reach = math.ceil(4 * width)
+    assert row[: 15 - reach].max() < 0.01 and row[15 + reach :].min() > 0.99
+    # the variance of the edge's slope is the blur's: a step that is sampled on pixels keeps it
+    slope, at = np.diff(row), np.arange(29) - 14.0
+    assert (slope * at**2).sum() == pytest.approx(width**2, rel=0.15, abs=0.1)
+
+
+def detailed(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A scene (2, 64, 64, 3) and the same without its fine detail."""
+    scene = np.random.default_rng(seed).integers(60, 190, (2, 64, 64, 3)).astype(np.uint8)
+    return scene, np.stack([cv2.GaussianBlur(frame, (0, 0), 2.0) for frame in scene])
+
+
+def test_where_the_model_kept_the_scene_its_detail_comes_back_exactly() -> None:
+    scene, blurred = detailed()
+    assert psnr(blurred, scene) < 25
+    assert np.array_equal(with_detail(blurred, blurred, scene), scene)
+
+
+def test_what_the_model_made_anew_stays_as_it_made_it() -> None:
+    scene, blurred = detailed()
+    anew = np.where(blurred > 127, blurred - 90, blurred + 90).astype(np.uint8)
+    assert np.array_equal(with_detail(anew, blurred, scene), anew)
+
+
+def test_each_place_is_judged_by_itself() -> None:
+    scene, blurred = detailed()
+    half = blurred.copy()
+    half[0, :, 32:] += 60
+    out = with_detail(half, blurred, scene)
+    assert np.array_equal(out[0, :, :26], scene[0, :, :26])
+    assert np.array_equal(out[0, :, 38:], half[0, :, 38:])
+    assert np.array_equal(out[1], scene[1])  # and each frame
+
+
+@pytest.mark.parametrize(("apart", "tolerance"), [(14, 14.0), (7, 14.0), (14, 28.0), (20, 10.0)])
+def test_between_detail_fades_as_it_says(apart: int, tolerance: float) -> None:
+    scene, blurred = detailed()
+    decoded = blurred + np.uint8(apart)
+    detail = scene.astype(float) - blurred
+    expected = decoded + math.exp(-((apart / tolerance) ** 2)) * detail
+    out = with_detail(decoded, blurred, scene, tolerance=tolerance)
+    assert np.abs(out - expected).max() <= 0.51
+
+
+def test_detail_does_not_wrap_round_the_ends_of_the_scale() -> None:
+    decoded, expected = np.full((1, 8, 8, 3), 250, np.uint8), np.full((1, 8, 8, 3), 248, np.uint8)
+    scene = np.full((1, 8, 8, 3), 255, np.uint8)
+    assert (with_detail(decoded, expected, scene) == 255).all()
+    assert (with_detail(255 - decoded, 255 - expected, 255 - scene) == 0).all()
