@@ -27,7 +27,7 @@ class Plan:
 
     vae_steps: int = 3500
     image_steps: int = 1100
-    clip_steps: int = 900
+    clip_steps: int = 600
     clips: int = 1800
     vae_batch: int = 16
     image_batch: int = 64
