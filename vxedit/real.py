@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +33,7 @@ from vxedit.io.write import write_gif, write_video
 from vxedit.job import Progress, RealJob
 from vxedit.job_json import job_to_json
 from vxedit.plan import Plan, plan, preview
+from vxedit.score.cost import peak_memory
 from vxedit.score.fidelity import psnr
 
 __all__ = ["Plan", "RealResult", "edit_real", "plan", "preview"]
@@ -106,7 +106,7 @@ def edit_real(
         inversion, cached = inverted(planned, backbone, clean, seen, store or Store(), _stage(progress, "invert"))
     outcome = edit_frames(planned, backbone, inversion, seen, clock, progress)
     warnings = (*planned.warnings, *outcome.warnings)
-    record = _record(planned, backbone, inversion, outcome, clock, cached, warnings)
+    record = _record(planned, backbone, inversion, seen, outcome, clock, cached, warnings)
     with clock("write"):
         _write(planned, outcome, record)
     return RealResult(job.output, record, tuple(planned.files.values()), warnings)
@@ -239,8 +239,7 @@ def _as_inversion(inversion: Inversion, edited: Edited) -> Inversion:
     """The edited latents at every level, with the inversion's own noise: what the word's attention is read from."""
     pivots = []
     for i, a in enumerate(inversion.schedule.abar):
-        noise = (inversion.pivot(i) - a**0.5 * inversion.clean) / max((1 - a) ** 0.5, 1e-6)
-        pivots.append(a**0.5 * edited.latents + (1 - a) ** 0.5 * noise)
+        pivots.append(a**0.5 * edited.latents + (1 - a) ** 0.5 * inversion.noise(i))
     return replace(inversion, pivots=torch.cat(pivots))
 
 
@@ -254,6 +253,7 @@ def _record(
     planned: Plan,
     backbone: Backbone,
     inversion: Inversion,
+    seen: np.ndarray,
     outcome: Outcome,
     clock: Clock,
     cached: bool,
@@ -261,8 +261,6 @@ def _record(
 ) -> dict[str, Any]:
     job, clip, edited = planned.job, planned.clip, outcome.edited
     source = clip.source
-    seen = resize_frames(clip.frames, planned.size.height, planned.size.width)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {
         "job": job_to_json(job),
         "command": sys.argv,
@@ -298,7 +296,7 @@ def _record(
             "edit_forwards": edited.forwards if edited else 0,
             "edit_gradient_passes": edited.guided if edited else 0,
             "seconds": clock.seconds,
-            "peak_bytes": peak,
+            "peak_bytes": peak_memory(),
         },
         "warnings": warnings,
     }
@@ -315,10 +313,11 @@ def _write(planned: Plan, outcome: Outcome, record: dict[str, Any]) -> None:
         ("after", outcome.frames),
         ("attention", heat(outcome.frames, outcome.attention_after)),
     ]
-    both = side_by_side([clip.frames, path_drawn, outcome.frames])
     with replacing_together([planned.files[kind] for kind in kinds], overwrite=job.overwrite) as places:
         files = dict(zip(kinds, places, strict=True))
         write_png(files["picture"], sheet(rows), overwrite=False)
+        if "side_by_side" in files or "gif" in files:
+            both = side_by_side([clip.frames, path_drawn, outcome.frames])
         if "side_by_side" in files:
             write_video(files["side_by_side"], both, clip.fps)
         if "gif" in files:

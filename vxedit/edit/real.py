@@ -134,16 +134,16 @@ class _Anchors:
         cells = touched_cells(np.maximum(region.source, region.target), height, width)
         places = (scene.source, scene.target, region.vacated)
         source_cells, target_cells, vacated_cells = (to_cells(place, height, width) for place in places)
-        clean, hold = inversion.clean, torch.zeros_like(cells)
+        device = inversion.pivots.device
+        cells = cells[None, None].to(device)
+        clean, hold = inversion.clean, torch.zeros_like(target_cells)
         if how.parts.transport:
-            clean = _blend(inversion.clean, backbone.encode(scene.frames), cells)
+            clean = _mix(inversion.clean, backbone.encode(scene.frames), cells)
             hold = to_cells(np.maximum(scene.target > 0.5, scene.plate.known), height, width)
         seed = int(torch.randint(2**31, (1,), generator=generator))
-        device = inversion.pivots.device
 
         def noise(i: int) -> Tensor:
-            a = inversion.schedule.abar[i]
-            own = (inversion.pivot(i) - a**0.5 * inversion.clean) / max((1 - a) ** 0.5, 1e-6)
+            own = inversion.noise(i)
             if not how.parts.transport:
                 return own
             own, fresh = own.cpu(), torch.Generator().manual_seed(seed)
@@ -151,14 +151,7 @@ class _Anchors:
             moved, bare = carry_noise(own, sources, targets, target_cells), refill_noise(own, source_cells > 0.1, fresh)
             return torch.where((vacated_cells > 0.1) & (target_cells <= 0.3), bare, moved).to(device)
 
-        to = lambda m: m[None, None].to(device)  # noqa: E731
-        return cls(clean, noise, to(cells), to(hold), inversion.schedule.abar)
-
-
-def _blend(outside: Tensor, inside: Tensor, cells: Tensor) -> Tensor:
-    """Latents `inside` where `cells` (f, h, w) is 1, `outside` where it is 0."""
-    cells = cells[None, None].to(outside.device)
-    return outside + cells * (inside - outside)
+        return cls(clean, noise, cells, hold[None, None].to(device), inversion.schedule.abar)
 
 
 def anchor_weight(done: float, how: Recipe) -> float:

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vxedit.edit.locate import grown
+
 
 @dataclass(frozen=True)
 class Region:
@@ -30,14 +32,10 @@ def region_of(source: np.ndarray, target: np.ndarray, *, margin: int, seam: int)
     """
     source, target = source.astype(np.float32), target.astype(np.float32)
     union = np.maximum(source, target) > 0.05
-    core = np.stack([cv2.dilate(frame.astype(np.uint8), _disc(margin)) for frame in union])
+    core = np.stack([grown(frame, margin) for frame in union]).astype(np.uint8)
     distance = np.stack([cv2.distanceTransform(1 - frame, cv2.DIST_L2, 5) for frame in core])
     alpha = np.clip(1 - distance / max(seam, 1e-3), 0, 1).astype(np.float32)
     return Region(source, target, np.clip(source - target, 0, 1), alpha)
-
-
-def _disc(radius: int) -> np.ndarray:
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
 
 
 def to_cells(mask: np.ndarray, height: int, width: int) -> Tensor:

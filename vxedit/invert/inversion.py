@@ -43,6 +43,11 @@ class Inversion:
         """The latents (1, C, f, h, w) at level i."""
         return self.pivots[i : i + 1]
 
+    def noise(self, i: int) -> Tensor:
+        """The noise (1, C, f, h, w) that the pivot at level i holds beside the clean latents."""
+        a = self.schedule.abar[i]
+        return (self.pivot(i) - a**0.5 * self.clean) / max((1 - a) ** 0.5, 1e-6)
+
 
 class Denoiser:
     """A backbone under one prompt and one inversion's null embeddings: noise predictions, counted."""
