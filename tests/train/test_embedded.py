@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,13 +12,14 @@ import torch
 
 from vxedit.backbones.registry import load, outline
 from vxedit.backbones.tokens import columns
+from vxedit.backbones.unet3d import UNet3D
 from vxedit.edit.attention import attention_maps
 from vxedit.train import embedded, vae
-from vxedit.train.embedded import Plan, train
+from vxedit.train.embedded import Plan, export, train
 from vxedit.train.unet import build_unet
 
-PLAN = Plan(vae_steps=2, image_steps=2, clip_steps=2, clips=2, vae_batch=2, image_batch=2, clip_batch=1)
-STAGES = ("vae", "encode", "image", "clip", "export")
+PLAN = Plan(vae_steps=2, image_steps=2, clip_steps=2, joint_steps=2, clips=2, vae_batch=2, image_batch=2, clip_batch=1)
+STAGES = ("vae", "encode", "image", "clip", "joint", "export")
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +33,15 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return work
 
 
-def saved(path: Path) -> dict[str, dict[str, torch.Tensor]]:
+def saved(path: Path) -> Any:
+    """Checkpoints nest weights by module; other files hold tensors and numbers by name."""
     return torch.load(path, weights_only=True, map_location="cpu")
 
 
 def test_every_stage_leaves_its_checkpoint_and_result(work: Path) -> None:
-    for name in ("vae.pt", "image.pt", "clip.pt"):
+    for name in ("vae.pt", "image.pt", "clip.pt", "joint.pt"):
         assert saved(work / name)["step"] == 2
-    for name in ("vae-final.pt", "latents.pt", "image-final.pt", "clip-final.pt"):
+    for name in ("vae-final.pt", "latents.pt", "image-final.pt", "clip-final.pt", "joint-final.pt"):
         assert (work / name).stat().st_size > 0
     assert not list(work.glob("*.part"))
 
@@ -62,10 +65,23 @@ def test_temporal_layers_are_trained_on_clips_alone(work: Path) -> None:
     assert any(not torch.equal(image[name], start[name]) for name in start)
 
 
+def test_the_joint_stage_goes_on_from_the_clips_and_trains_all(work: Path) -> None:
+    before, after = (saved(work / f"{stage}-final.pt")["unet"] for stage in ("clip", "joint"))
+    for part in ("temp_", "attentions"):
+        moved = [float((after[name] - before[name]).abs().max()) for name in before if part in name]
+        assert max(moved) > 0
+    apart = [float((after[name] - before[name]).abs().mean()) for name in before]
+    assert max(apart) < 0.05  # two steps, not another beginning
+
+
+def loaded_from(folder: str) -> UNet3D:
+    return cast(UNet3D, load(folder, device="cpu"))
+
+
 def test_the_folder_loads_and_runs(work: Path) -> None:
     folder = str(work / "model")
     assert outline(folder).native == (16, 128, 128)
-    model = load(folder, device="cpu")
+    model = loaded_from(folder)
     assert model.native == (16, 128, 128) and model.parameterization == "epsilon"
     assert all(p.dtype == torch.float32 for p in model._modules.unet.parameters())
     frames = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
@@ -81,12 +97,25 @@ def test_the_folder_loads_and_runs(work: Path) -> None:
 
 
 def test_what_is_loaded_is_what_was_trained(work: Path) -> None:
-    model = load(str(work / "model"), device="cpu")
-    trained, loaded = saved(work / "clip-final.pt"), model._modules.unet.state_dict()
-    for name in ("conv_in.weight", "conv_out.bias"):
-        assert torch.equal(loaded[name], trained["unet"][name].half().float())
+    model = loaded_from(str(work / "model"))
+    loaded = model._modules.unet.state_dict()
+    assert is_of(loaded, work, "joint") and not is_of(loaded, work, "clip")
     scale = saved(work / "latents.pt")["scale"]
     assert model._modules.vae.config.scaling_factor == pytest.approx(float(scale))
+
+
+def is_of(loaded: dict[str, torch.Tensor], work: Path, stage: str) -> bool:
+    """Whether weights are those that a stage ended with, in half precision."""
+    trained = saved(work / f"{stage}-final.pt")["unet"]
+    return all(torch.equal(loaded[name], trained[name].half().float()) for name in ("conv_in.weight", "conv_out.bias"))
+
+
+def test_without_the_joint_stage_the_clip_s_is_written(work: Path, tmp_path: Path) -> None:
+    for name in ("vae-final.pt", "latents.pt", "image-final.pt", "clip-final.pt"):
+        (tmp_path / name).symlink_to(work / name)
+    export(tmp_path, tmp_path / "model")
+    loaded = loaded_from(str(tmp_path / "model"))._modules.unet.state_dict()
+    assert is_of(loaded, work, "clip") and not is_of(loaded, work, "image")
 
 
 def test_the_package_is_where_it_goes_without_a_folder() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,8 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from vxedit.train.data import Labels
+from vxedit.train.loop import StageSettings
 from vxedit.train.tokenizer import LENGTH, write_tokenizer
-from vxedit.train.unet import CELLS, Captions, build_text_encoder, build_unet, spatial_only
+from vxedit.train.unet import (
+    CELLS,
+    HEAVIEST,
+    Batch,
+    Captions,
+    LatentClips,
+    build_text_encoder,
+    build_unet,
+    spatial_only,
+    train_unet,
+)
 from vxedit.train.vae import LATENT_CHANNELS
 
 
@@ -118,3 +132,117 @@ def test_columns_are_those_of_the_objects_own_word(tokenizer: Any, caption: str,
 def test_a_caption_without_its_object_is_an_error(tokenizer: Any) -> None:
     with pytest.raises(ValueError, match=r"'cup'.*'a ball over sand'"):
         Captions(tokenizer, [Labels("a ball over sand", ("cup",), np.zeros((1, 1, CELLS, CELLS), np.float16))])
+
+
+class Blank(nn.Module):
+    """A network that sees no noise anywhere, and keeps what it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: list[tuple[Tensor, Tensor]] = []
+
+    def forward(self, x: Tensor, t: Tensor, embeds: Tensor) -> SimpleNamespace:
+        self.shown.append((x, t))
+        return SimpleNamespace(sample=torch.zeros_like(x))
+
+
+class Steps:
+    """What `train_unet` would train on, step by step, without training. Clean latents are zero, so what the network is
+    shown is noise alone: x = sqrt(1 - abar) eps."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tokenizer: Any, folder: Path) -> None:
+        self.folder, self.tokenizer, self.unet = folder, tokenizer, Blank()
+        caption = Labels("a ball over sand", ("ball",), np.zeros((1, 8, CELLS, CELLS), np.float16))
+        self.data = LatentClips(torch.zeros(2, 8, LATENT_CHANNELS, CELLS, CELLS).half(), (caption, caption))
+        self.losses: list[Callable[[int], dict[str, Tensor]]] = []
+        monkeypatch.setattr("vxedit.train.unet.run_stage", self._note)
+        nothing = torch.tensor(0.0)
+        monkeypatch.setattr("vxedit.train.unet.grounding_loss", lambda *_: (nothing, nothing))
+
+    def _note(self, settings: StageSettings, modules: Any, loss: Any, folder: Path, log: Any) -> SimpleNamespace:
+        self.losses.append(loss)
+        return SimpleNamespace(shadow=modules)
+
+    def run(self, batches: list[Batch], *, structure: bool, steps: int) -> list[dict[str, Tensor]]:
+        text = nn.Module()
+        text.forward = lambda ids: SimpleNamespace(last_hidden_state=torch.zeros(len(ids), LENGTH, 128))
+        train_unet(
+            StageSettings("joint", steps, lr=1e-3),
+            self.unet,
+            text,
+            self.tokenizer,
+            self.data,
+            self.folder,
+            lambda _: None,
+            batches=batches,
+            scale=1.0,
+            device=torch.device("cpu"),
+            structure=structure,
+        )
+        return [self.losses[-1](step) for step in range(steps)]
+
+    def noise(self) -> list[tuple[Tensor, Tensor]]:
+        """The noise (B, C, f, h, w) of each step, and its levels' abar (B,)."""
+        betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000).square()
+        levels = (1 - betas).cumprod(0)
+        found = []
+        for x, t in self.unet.shown:
+            abar = levels[t]
+            found.append((x / (1 - abar).sqrt().view(-1, 1, 1, 1, 1), abar))
+        return found
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch, tokenizer: Any, tmp_path: Path) -> Steps:
+    return Steps(monkeypatch, tokenizer, tmp_path)
+
+
+def test_batches_take_turns_each_with_its_frames_and_clips(steps: Steps) -> None:
+    parts = steps.run([Batch(1, 5), Batch(4, 2)], structure=False, steps=4)
+    assert [x.shape[:3:2] for x, _ in steps.unet.shown] == [(5, 1), (2, 4)] * 2
+    assert [("weighted1" in one, "weighted4" in one) for one in parts] == [(True, False), (False, True)] * 2
+    (only,) = steps.run([Batch(4, 2)], structure=False, steps=1)
+    assert set(only) == {"loss", "mse", "share"}
+
+
+def test_single_frames_skip_the_temporal_layers_and_clips_do_not(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
+    skipped: list[int] = []
+
+    def noted(unet: nn.Module) -> Any:
+        skipped.append(len(steps.unet.shown))
+        return spatial_only(unet)
+
+    monkeypatch.setattr("vxedit.train.unet.spatial_only", noted)
+    steps.run([Batch(1, 2), Batch(4, 1)], structure=True, steps=4)
+    assert skipped == [0, 2]
+
+
+def test_without_structure_every_level_counts_the_same_and_frames_share_no_noise(steps: Steps) -> None:
+    parts = steps.run([Batch(4, 2)], structure=False, steps=6)
+    for one, (noise, _) in zip(parts, steps.noise(), strict=True):
+        torch.testing.assert_close(one["loss"], noise.square().mean(), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(one["mse"], one["loss"])
+        assert max(abs(value) for clip in correlations(noise) for value in clip) < 0.06
+
+
+def test_with_structure_noisy_levels_count_more_and_frames_share_a_random_part(steps: Steps) -> None:
+    """eps is off by eps itself here; its velocity's error is 1 / abar times that, of which HEAVIEST is the most."""
+    parts = steps.run([Batch(4, 2)], structure=True, steps=12)
+    weights, shared = [], []
+    for one, (noise, abar) in zip(parts, steps.noise(), strict=True):
+        error, weight = noise.square().mean((1, 2, 3, 4)), (1 / abar).clamp(max=HEAVIEST)
+        torch.testing.assert_close(one["loss"], (error * weight).mean(), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(one["mse"], error.mean(), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(error, torch.ones(2), rtol=0, atol=0.06)  # it is unit noise whatever is shared
+        weights += weight.tolist()
+        for clip in correlations(noise):
+            assert max(clip) - min(clip) < 0.08  # the same part in all of a clip's frames
+            shared.append(sum(clip) / len(clip))
+    assert max(weights) == HEAVIEST and min(weights) < 2
+    assert min(shared) < 0.25 and max(shared) > 0.75  # drawn anew for every clip
+
+
+def correlations(noise: Tensor) -> list[list[float]]:
+    """E[x y] of every two frames of each clip of noise (B, C, f, h, w)."""
+    pairs = list(combinations(range(noise.shape[2]), 2))
+    return [[float((clip[:, i] * clip[:, j]).mean()) for i, j in pairs] for clip in noise]

@@ -109,3 +109,11 @@ def same_levels(schedule: Schedule, pivots: Sequence[Tensor]) -> bool:
     """Whether there is one pivot for each level, all of one shape and finite."""
     first = pivots[0].shape if pivots else None
     return len(pivots) == len(schedule) + 1 and all(p.shape == first and bool(torch.isfinite(p).all()) for p in pivots)
+
+
+def mixed_noise(own: Tensor, shared: Tensor, part: float | Tensor) -> Tensor:
+    """Unit noise whose frames have `part` (0 to 1) of their variance in common (Ge et al. 2023, PYoCo).
+
+    own: (B, C, f, h, w); shared: (B, C, 1, h, w).
+    """
+    return (1 - part) ** 0.5 * own + part**0.5 * shared

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from vxedit.invert.ddim import mixed_noise
 from vxedit.train.data import Labels, labels, rendered_clips
 from vxedit.train.grounding import grounding_loss, word_maps
 from vxedit.train.loop import StageSettings, run_stage
@@ -23,6 +24,7 @@ from vxedit.train.vae import LATENT_CHANNELS, to_tensor
 
 CELLS = 16
 BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000}
+HEAVIEST = 20.0
 
 
 def build_unet() -> Any:
@@ -145,6 +147,14 @@ class Captions:
                 self.columns[i, k] = ((starts < found.end()) & (ends > found.start()) & (ends > starts)).float()
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees: `count` excerpts of `frames` frames (1: the temporal layers are skipped)."""
+
+    frames: int
+    count: int
+
+
 def train_unet(
     settings: StageSettings,
     unet: nn.Module,
@@ -154,17 +164,21 @@ def train_unet(
     folder: Path,
     log: Callable[[str], None],
     *,
-    frames: int,
-    batch: int,
+    batches: Sequence[Batch],
     scale: float,
     device: torch.device,
     drop: float = 0.1,
     ground: float = 0.5,
+    structure: bool = False,
 ) -> dict[str, nn.Module]:
-    """Train on `batch` excerpts of `frames` frames (1: the temporal layers are skipped). Returns the averaged modules.
+    """Train on `batches` in turn. Returns the averaged modules.
 
     Loss: the error of the predicted noise plus `ground` times the grounding loss; a caption is dropped with
     probability `drop`, so that the model also knows the empty prompt.
+
+    `structure` trains what generation from noise needs: the error is weighted as if the velocity were predicted (1 /
+    abar, at most HEAVIEST; Salimans & Ho 2022), so that steps of much noise, where a clip's layout and colours are
+    settled, count; and a clip's frames share a random part of their noise (Ge et al. 2023), as inverted ones do.
     """
     from diffusers import DDIMScheduler
 
@@ -173,6 +187,7 @@ def train_unet(
     total = data.latents.shape[1]
 
     def loss(step: int) -> dict[str, Tensor]:
+        frames, batch = batches[step % len(batches)].frames, batches[step % len(batches)].count
         rng = np.random.default_rng([step, frames])
         noise_rng = torch.Generator(device).manual_seed(step * 64 + frames)
         pick = rng.integers(len(data.labels), size=batch)
@@ -191,14 +206,20 @@ def train_unet(
         abar = abar_of[t]
         a = abar.view(-1, 1, 1, 1, 1)
         noise = torch.randn(x0.shape, generator=noise_rng, device=device)
+        if structure:
+            part = torch.rand((batch, 1, 1, 1, 1), generator=noise_rng, device=device)
+            noise = mixed_noise(noise, torch.randn(noise[:, :, :1].shape, generator=noise_rng, device=device), part)
         columns = (captions.columns[pick] * kept[:, None, None]).to(device)
-        with torch.autocast(device.type, torch.bfloat16), word_maps(unet, columns) as words:
+        skipped = spatial_only(unet) if frames == 1 else nullcontext()
+        with torch.autocast(device.type, torch.bfloat16), word_maps(unet, columns) as words, skipped:
             embeds = text(ids).last_hidden_state
             out = unet(a.sqrt() * x0 + (1 - a).sqrt() * noise, t, embeds).sample
-        mse = F.mse_loss(out.float(), noise)
+        error = F.mse_loss(out.float(), noise, reduction="none").mean((1, 2, 3, 4))
+        weighted = (error * (1 / abar).clamp(max=HEAVIEST)).mean() if structure else error.mean()
         per_frame = coverage.flatten(0, 1).to(device) * columns.any(-1).repeat_interleave(frames, 0)[..., None, None]
         grounded, share = grounding_loss(words.maps, per_frame, abar.repeat_interleave(frames))
-        return {"loss": mse + ground * grounded, "mse": mse, "share": share}
+        parts = {"loss": weighted + ground * grounded, "mse": error.mean(), "share": share}
+        return parts if len(batches) == 1 else parts | {f"weighted{frames}": weighted}
 
     modules = {"unet": unet, "text_encoder": text}
     backend = (
@@ -207,7 +228,4 @@ def train_unet(
         else sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])
     )
     with backend:
-        if frames == 1:
-            with spatial_only(unet):
-                return run_stage(settings, modules, loss, folder, log).shadow
         return run_stage(settings, modules, loss, folder, log).shadow
