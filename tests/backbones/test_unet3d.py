@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tests.tiny import write_tiny_checkpoint
 from vxedit.backbones import autoencoder, borrowed
+from vxedit.backbones.protocol import Size
 from vxedit.backbones.registry import load
 from vxedit.backbones.unet3d import UNet3D
 from vxedit.backbones.unet3d_layers import text_layers
@@ -28,7 +29,7 @@ def pictures(frames: int, height: int, width: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def with_dc(tmp_path_factory: pytest.TempPathFactory) -> UNet3D:
-    return load(str(write_tiny_checkpoint(tmp_path_factory.mktemp("dc"), dc=True)), device="cpu")
+    return cast(UNet3D, load(str(write_tiny_checkpoint(tmp_path_factory.mktemp("dc"), dc=True)), device="cpu"))
 
 
 @pytest.fixture
@@ -79,6 +80,23 @@ def test_an_autoencoder_without_a_posterior_is_scaled_the_same_way(with_dc: UNet
     torch.testing.assert_close(with_dc.encode(frames)[0].transpose(0, 1), coded, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("model", ["tiny", "with_dc"])
+@pytest.mark.parametrize(("frames", "height", "width"), [(5, 64, 128), (1, 48, 16)])
+def test_latents_have_the_shape_that_is_said_of_them(
+    model: str, frames: int, height: int, width: int, request: pytest.FixtureRequest
+) -> None:
+    backbone = request.getfixturevalue(model)
+    said = backbone.latent_shape(Size(frames, height, width))
+    assert said == (1, 4, frames, height // 8, width // 8)
+    assert backbone.encode(pictures(frames, height, width)).shape == said
+
+
+def test_the_noise_that_frames_share_is_what_the_model_s_settings_say(tiny: UNet3D, tmp_path: Path) -> None:
+    assert tiny.shared_noise == 0
+    told = load(str(write_tiny_checkpoint(tmp_path / "told", vxedit={"shared_noise": 0.25})), device="cpu")
+    assert told.shared_noise == 0.25
+
+
 def test_frames_that_are_no_multiple_are_refused(tiny: UNet3D) -> None:
     with pytest.raises(UsageError, match=r"100x64.*multiples of 8"):
         tiny.encode(pictures(1, 64, 100))
@@ -118,7 +136,7 @@ def test_equal_text_on_every_frame_is_the_shared_text(tiny: UNet3D, hooks: Any) 
 
 def test_text_of_one_frame_goes_to_that_frame(tmp_path: Path) -> None:
     """With nothing that mixes frames, another text on frame 1 changes frame 1 alone."""
-    alone = load(str(write_tiny_checkpoint(tmp_path / "alone")), device="cpu")
+    alone = cast(UNet3D, load(str(write_tiny_checkpoint(tmp_path / "alone")), device="cpu"))
     for name, module in alone._modules.unet.named_modules():
         if name.endswith("proj_out") and ("temp_attentions" in name or "transformer_in" in name):
             module.weight.zero_(), module.bias.zero_()
@@ -191,7 +209,12 @@ def test_activations_are_recomputed_for_large_latents_and_only_with_gradients(
     tiny: UNet3D, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used = []
-    monkeypatch.setattr("vxedit.backbones.unet3d.recomputed", lambda net: used.append(1) or borrowed.recomputed(net))
+
+    def noted(network: Any) -> Any:
+        used.append(1)
+        return borrowed.recomputed(network)
+
+    monkeypatch.setattr("vxedit.backbones.unet3d.recomputed", noted)
     embeds = torch.zeros(1, 77, 32)
     small = noise_like(1, 4, 2, 8, 8)
     tiny.predict(small.clone().requires_grad_(), 1, embeds)

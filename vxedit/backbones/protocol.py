@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -70,6 +71,45 @@ class Layer:
     stride: int
 
 
+AttentionKind = Literal["text", "space", "time"]
+
+
+@dataclass(frozen=True)
+class Attention:
+    """One attention of the network: to the "text", over the "space" of a frame, or over the "time" of a place.
+    `stride`: its token grid's cell in latent cells."""
+
+    name: str
+    kind: AttentionKind
+    module: Any
+    stride: int
+
+
+@dataclass(frozen=True)
+class AttentionCall:
+    """What an attention is about to compute: queries (B', heads, N, d), keys and values (B', heads, L, d), an additive
+    bias that broadcasts to (B', heads, N, L) or None, over `batch` clips of `frames` token frames of `height` x
+    `width`.
+
+    In "text" and "space", B' = batch * frames and N = height * width; in "time", B' = batch * height * width and N =
+    frames; clips vary slowest.
+    """
+
+    attention: Attention
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    bias: Tensor | None
+    batch: int
+    frames: int
+    height: int
+    width: int
+
+
+Control = Callable[[AttentionCall], "Tensor | None"]
+"""Gives an attention's output (B', heads, N, d) in place of its own, or None to leave it."""
+
+
 class Backbone(Protocol):
     """A loaded text-to-video model. Latents are float32 (1, C, f, h, w), already scaled; the network may run
     narrower."""
@@ -81,6 +121,13 @@ class Backbone(Protocol):
     native: Size
     identity: str
     """Hash over configuration and weights' names, sizes and content: what an inversion belongs to."""
+
+    shared_noise: float
+    """The part of their noise's variance, 0 to 1, that the frames of a generated clip have in common."""
+
+    def latent_shape(self, size: Size) -> tuple[int, int, int, int, int]:
+        """The shape (1, C, f, h, w) of the latents of a clip of a size that `fit` gives."""
+        ...
 
     def fit(self, frames: int, height: int, width: int) -> Size:
         """The nearest size that the model can do: sides at the model's multiple, area near its native area,
@@ -110,6 +157,15 @@ class Backbone(Protocol):
 
     def layers(self) -> tuple[Layer, ...]:
         """The text attentions in the order in which they run."""
+        ...
+
+    def attentions(self) -> tuple[Attention, ...]:
+        """Every attention of the network in the order in which they run."""
+        ...
+
+    def controlled(self, control: Control) -> AbstractContextManager[None]:
+        """While this is open, every pass of predict asks `control` at each of `attentions()`. Contexts nest: the inner
+        one rules alone. The model is as before when it ends."""
         ...
 
     def steering_layers(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ Covers ModelScope 1.7B, ZeroScope, potat1 and the embedded model (Wang et al. 20
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,14 @@ from torch import Tensor
 
 from vxedit.backbones import autoencoder, tokens
 from vxedit.backbones.borrowed import recomputed, text_per_frame
+from vxedit.backbones.control import attention_control
 from vxedit.backbones.identity import identity
 from vxedit.backbones.layout import Layout
 from vxedit.backbones.noise import Noise, noise
 from vxedit.backbones.parts import load_text_encoder, load_unet, load_vae
-from vxedit.backbones.protocol import Layer, Parameterization, Piece, Schedule, Size, Text
-from vxedit.backbones.sizes import Sizes
-from vxedit.backbones.unet3d_layers import STEERING, matching, text_layers
+from vxedit.backbones.protocol import Attention, Control, Layer, Parameterization, Piece, Schedule, Size, Text
+from vxedit.backbones.sizes import Sizes, pixels_a_cell
+from vxedit.backbones.unet3d_layers import STEERING, attentions, matching, text_layers
 from vxedit.errors import ModelError
 
 LARGE = 64 * 64 * 16
@@ -54,6 +55,7 @@ class UNet3D:
         name: str,
         identity: str,
         steering: Sequence[str] = STEERING,
+        shared_noise: float = 0.0,
         checkpoint_activations: bool | None = None,
     ) -> None:
         self.name = name
@@ -63,9 +65,11 @@ class UNet3D:
         self.device: torch.device = modules.unet.device
         self.dtype: torch.dtype = modules.unet.dtype
         self.parameterization: Parameterization = noise.parameterization
+        self.shared_noise = shared_noise
         self.checkpoint_activations = checkpoint_activations
         self._modules, self._noise, self._sizes = modules, noise, sizes
         self._layers = text_layers(modules.unet)
+        self._control: Control | None = None
         self._steering = _steering(self._layers, steering)
 
     @classmethod
@@ -94,8 +98,13 @@ class UNet3D:
             name=name,
             identity=identity(layout),
             steering=layout.settings.get("steering_layers", STEERING),
+            shared_noise=float(layout.settings.get("shared_noise", 0.0)),
             checkpoint_activations=checkpoint_activations,
         )
+
+    def latent_shape(self, size: Size) -> tuple[int, int, int, int, int]:
+        cell = pixels_a_cell(self._modules.vae.config)
+        return (1, int(self._modules.unet.config.in_channels), size.frames, size.height // cell, size.width // cell)
 
     def fit(self, frames: int, height: int, width: int) -> Size:
         return self._sizes.fit(frames, height, width)
@@ -131,7 +140,9 @@ class UNet3D:
                 attentions = [layer.module for layer in self._layers]
                 borrowed.enter_context(text_per_frame(attentions, text.flatten(0, 1)))
                 text = text[:, 0]
-            if self._recomputes(latents, embeds):
+            if self._control is not None:
+                borrowed.enter_context(attention_control(self.attentions(), self._control, latents.shape))
+            elif self._recomputes(latents, embeds):  # what is run again is run after the control has gone
                 borrowed.enter_context(recomputed(self._modules.unet))
             moved = latents.to(self.device, self.dtype)
             output = self._modules.unet(moved, timestep, encoder_hidden_states=text, return_dict=False)[0]
@@ -139,6 +150,17 @@ class UNet3D:
 
     def layers(self) -> tuple[Layer, ...]:
         return self._layers
+
+    def attentions(self) -> tuple[Attention, ...]:
+        return attentions(self._modules.unet)
+
+    @contextlib.contextmanager
+    def controlled(self, control: Control) -> Iterator[None]:
+        before, self._control = self._control, control
+        try:
+            yield
+        finally:
+            self._control = before
 
     def steering_layers(self) -> tuple[str, ...]:
         return self._steering

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from vxedit.backbones.protocol import Layer
+from vxedit.backbones.protocol import Attention, AttentionKind, Layer
 
 STEERING = ("up_blocks.1", "up_blocks.2.attentions.0")
 """The decoder's attentions at a quarter and, the first one, at half of the latents' sides: coarser is too coarse for a
@@ -38,6 +38,19 @@ def text_layers(unet: nn.Module) -> tuple[Layer, ...]:
             # temp_attentions' and transformer_in's attn2 are self-attention, in spite of their name.
             if ".attentions." in part.name and name.endswith("attn2"):
                 found.append(Layer(f"{part.name}.{name}", module, query_key, spent / total, 2**part.level))
+    return tuple(found)
+
+
+def attentions(unet: nn.Module) -> tuple[Attention, ...]:
+    """Every attention, first to run first: to the text, over a frame's places, and over a place's frames."""
+    found = []
+    for part in _parts(unet):
+        for name, module in part.module.named_modules():
+            if name.split(".")[-1] in ("attn1", "attn2"):
+                kind: AttentionKind = "time"  # temp_attentions' and transformer_in's attn2 look over time as well
+                if ".attentions." in part.name:
+                    kind = "text" if name.endswith("attn2") else "space"
+                found.append(Attention(f"{part.name}.{name}", kind, module, 2**part.level))
     return tuple(found)
 
 
