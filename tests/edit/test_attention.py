@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -13,7 +13,16 @@ from tests.tiny import write_tiny_checkpoint
 from vxedit.backbones.registry import load
 from vxedit.backbones.tokens import columns as columns_of
 from vxedit.backbones.unet3d import UNet3D
-from vxedit.edit.attention import attention_maps, capture, mean_map, word_probability
+from vxedit.edit.attention import (
+    SHORT,
+    attention_maps,
+    capture,
+    capture_words,
+    mean_map,
+    word_probability,
+    words_maps,
+    words_probability,
+)
 from vxedit.errors import UsageError
 
 PROMPT = "the burger on the red ball"
@@ -22,7 +31,7 @@ PROMPT = "the burger on the red ball"
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> UNet3D:
     folder: Path = write_tiny_checkpoint(tmp_path_factory.mktemp("models") / "tiny")
-    return load(str(folder), device="cpu")
+    return cast(UNet3D, load(str(folder), device="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +80,7 @@ def test_maps_are_the_probabilities_that_the_attention_mixes_with(
     spies = {layer.name: Spy() for layer in tiny.layers()}
     before = {layer.name: layer.module.processor for layer in tiny.layers()}
     for layer in tiny.layers():
-        layer.module.processor = spies[layer.name]
+        layer.module.processor = spies[layer.name]  # type: ignore[assignment]
     with torch.no_grad():
         spied = tiny.predict(latents, 481, embeds)
     for layer in tiny.layers():
@@ -211,6 +220,95 @@ def test_long_texts_give_the_same_probability_as_the_explicit_softmax(masked: bo
     short = word_probability(query, key[:, :, :77], None, (3, 50))
     reference = scores[..., :77].softmax(-1)[..., [3, 50]].sum(-1)
     torch.testing.assert_close(short, reference, rtol=1e-5, atol=1e-6)
+
+
+def test_several_words_are_seen_in_one_pass_as_each_is_alone(
+    tiny: UNet3D, latents: Tensor, embeds: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [columns_of(tiny.tokens(PROMPT), PROMPT, word) for word in ("red ball", "burger", "on")]
+    assert [len(columns) for columns in words] == [2, 2, 1]
+    with torch.no_grad():
+        alone = [attention_maps(tiny, latents, 481, embeds, columns) for columns in words]
+        passes: list[int] = []
+        predict = tiny.predict
+
+        def counted(latents: Tensor, timestep: int, embeds: Tensor) -> Tensor:
+            passes.append(timestep)
+            return predict(latents, timestep, embeds)
+
+        monkeypatch.setattr(tiny, "predict", counted)
+        together = words_maps(tiny, latents, 481, embeds, words)
+    assert len(passes) == 1 and tuple(together) == tiny.steering_layers()
+    for name, maps in together.items():
+        assert maps.shape == (1, 3, *alone[0][name].shape[1:])
+        for k, one in enumerate(alone):
+            torch.testing.assert_close(maps[:, k], one[name], rtol=0, atol=1e-7)
+    layers = [tiny.layers()[1].name]
+    assert list(words_maps(tiny, latents, 481, embeds, words, layers=layers)) == layers
+
+
+@torch.no_grad()
+def test_features_are_what_the_layer_s_tokens_hold_on_its_grid(
+    tiny: UNet3D, embeds: Tensor, columns: tuple[int, ...]
+) -> None:
+    latents = torch.randn(1, 4, 3, 8, 12, generator=torch.Generator().manual_seed(3))
+    held: dict[str, Tensor] = {}
+    layers = tiny.layers()
+    handles = [
+        layer.module.register_forward_pre_hook(
+            lambda _, args, kwargs, name=layer.name: held.update({name: args[0] if args else kwargs["hidden_states"]}),
+            with_kwargs=True,
+        )
+        for layer in layers
+    ]
+    names = [layer.name for layer in layers]
+    with capture_words(tiny, [columns, columns[:1]], layers=names, stop=True, features=True) as seen:
+        tiny.predict(latents, 481, embeds)
+    for handle in handles:
+        handle.remove()
+    assert list(seen.features) == names == list(seen.maps)
+    for layer in layers:
+        height, width = 8 // layer.stride, 12 // layer.stride
+        tokens = held[layer.name]  # (frames, cells, C)
+        assert seen.features[layer.name].shape == (1, 3, height, width, tokens.shape[-1])
+        assert seen.maps[layer.name].shape == (1, 2, 3, height, width)
+        assert torch.equal(seen.features[layer.name][0].flatten(1, 2), tokens)
+    with capture_words(tiny, [columns], stop=True) as seen:
+        tiny.predict(latents, 481, embeds)
+    assert not seen.features and installed(tiny) == 0
+
+
+def test_features_keep_the_graph(tiny: UNet3D, latents: Tensor, embeds: Tensor, columns: tuple[int, ...]) -> None:
+    leaf = latents.clone().requires_grad_()
+    with capture_words(tiny, [columns], stop=True, features=True) as seen:
+        tiny.predict(leaf, 481, embeds)
+    (gradient,) = torch.autograd.grad(torch.stack([f[..., 0].mean() for f in seen.features.values()]).sum(), leaf)
+    assert (gradient.abs().amax(dim=(0, 1, 3, 4)) > 1e-6).all()
+
+
+def test_a_word_without_columns_is_refused(tiny: UNet3D, latents: Tensor, embeds: Tensor) -> None:
+    for words in ([], [(1,), ()]):
+        with pytest.raises(UsageError, match="no columns"), capture_words(tiny, words):
+            pass
+    with pytest.raises(UsageError, match=r"0\.\.76"):
+        words_maps(tiny, latents, 481, embeds, [(1,), (77,)])
+    assert installed(tiny) == 0
+
+
+@pytest.mark.parametrize("length", [SHORT, SHORT + 1, 200])
+@pytest.mark.parametrize("masked", [False, True])
+def test_many_words_of_long_texts_have_the_plain_softmax_s_probabilities(length: int, masked: bool) -> None:
+    """Of long texts as many words as a value has channels are seen at once: 4 here, so that 7 take two turns."""
+    made = torch.Generator().manual_seed(4)
+    query, key = torch.randn(2, 3, 5, 4, generator=made), torch.randn(2, 3, length, 4, generator=made)
+    bias = torch.where(torch.arange(length) < length - 20, 0.0, -10000.0).view(1, 1, 1, -1) if masked else None
+    words = [(3, 90), (0,), (length - 1,), (7, 8, 9), (100,), (90,), (50, 110)]
+    scores = torch.einsum("bhnd,bhld->bhnl", query, key) / 2
+    plain = (scores if bias is None else scores + bias).softmax(-1)
+    expected = torch.stack([plain[..., list(columns)].sum(-1) for columns in words], 2)
+    found = words_probability(query, key, bias, words)
+    assert found.shape == (2, 3, 7, 5) and found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_the_mean_map_keeps_flat_maps_places_and_mass() -> None:

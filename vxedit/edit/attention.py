@@ -26,9 +26,11 @@ SHORT = 128
 
 @dataclass
 class Capture:
-    """What was seen in the latest pass. `maps`: by layer, first to run first, float32 (B, f, h, w) in 0..1."""
+    """What was seen in the latest pass, by layer, first to run first. `maps`: float32 in 0..1, (B, f, h, w), or (B, W,
+    f, h, w) of `capture_words`; `features`, where asked for: what the layer's tokens hold, (B, f, h, w, C)."""
 
     maps: dict[str, Tensor] = field(default_factory=dict)
+    features: dict[str, Tensor] = field(default_factory=dict)
 
 
 class _Seen(Exception):
@@ -45,10 +47,39 @@ def capture(
     `stop`: the pass ends after the last of the layers, and with it the `with` block, without an error; nothing of the
     block after predict is run. Raises UsageError where a layer or a column isn't there.
     """
+    with _watching(backbone, (columns,), layers, stop=stop, single=True) as seen:
+        yield seen
+
+
+@contextlib.contextmanager
+def capture_words(
+    backbone: Backbone,
+    words: Sequence[Sequence[int]],
+    *,
+    layers: Sequence[str] | None = None,
+    stop: bool = False,
+    features: bool = False,
+) -> Iterator[Capture]:
+    """`capture` of several words at once, each given by its columns: maps are (B, W, f, h, w), in the words' order."""
+    with _watching(backbone, words, layers, stop=stop, features=features) as seen:
+        yield seen
+
+
+@contextlib.contextmanager
+def _watching(
+    backbone: Backbone,
+    words: Sequence[Sequence[int]],
+    layers: Sequence[str] | None,
+    *,
+    stop: bool,
+    single: bool = False,
+    features: bool = False,
+) -> Iterator[Capture]:
     wanted = _wanted(backbone, layers)
-    if not columns:
+    if not words or not all(words):
         raise UsageError("no columns to capture: name a word that is in the prompt")
-    watch = _Watch(backbone, tuple(columns), stop_at=len(wanted) if stop else None)
+    chosen = tuple(tuple(columns) for columns in words)
+    watch = _Watch(backbone, chosen, single, features, stop_at=len(wanted) if stop else None)
     with contextlib.ExitStack() as borrowed:
         if stop:
             borrowed.enter_context(contextlib.suppress(_Seen))
@@ -74,6 +105,22 @@ def attention_maps(
     return seen.maps
 
 
+def words_maps(
+    backbone: Backbone,
+    latents: Tensor,
+    timestep: int,
+    embeds: Tensor,
+    words: Sequence[Sequence[int]],
+    *,
+    layers: Sequence[str] | None = None,
+) -> dict[str, Tensor]:
+    """The maps of several words, each given by its columns, from one pass that ends after the last layer: (B, W, f, h,
+    w) by layer."""
+    with capture_words(backbone, words, layers=layers, stop=True) as seen:
+        backbone.predict(latents, timestep, embeds)
+    return seen.maps
+
+
 def mean_map(maps: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
     """The mean of `maps`, (B, f, h', w') each, brought bilinearly to one grid of `size` (h, w): (B, f, h, w).
 
@@ -88,23 +135,37 @@ def mean_map(maps: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
 def word_probability(query: Tensor, key: Tensor, bias: Tensor | None, columns: Sequence[int]) -> Tensor:
     """The probability that a query looks at any of the `columns`: q (B, heads, N, d), k (B, heads, L, d), additive bias
     that broadcasts to (B, heads, N, L) or None; gives float32 (B, heads, N)."""
+    return words_probability(query, key, bias, (columns,))[:, :, 0]
+
+
+def words_probability(query: Tensor, key: Tensor, bias: Tensor | None, words: Sequence[Sequence[int]]) -> Tensor:
+    """`word_probability` for several words at once: float32 (B, heads, W, N)."""
     if key.shape[2] <= SHORT:
         scores = query.float() @ key.float().transpose(-1, -2) / query.shape[-1] ** 0.5
         scores = scores if bias is None else scores + bias.float()
-        return scores.softmax(-1)[..., list(columns)].sum(-1)
-    # With values 1 at the columns and 0 elsewhere, attention's output is their probability, in memory O(N d).
-    value = torch.zeros_like(key)
-    value[:, :, list(columns), 0] = 1
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)[..., 0].float()
+        probability = scores.softmax(-1)
+        return torch.stack([probability[..., list(columns)].sum(-1) for columns in words], 2)
+    # With values 1 at a word's columns and 0 elsewhere, attention's output is their probability, in memory O(N d).
+    found = []
+    for start in range(0, len(words), key.shape[3]):
+        some = words[start : start + key.shape[3]]
+        value = torch.zeros_like(key)
+        for i, columns in enumerate(some):
+            value[:, :, list(columns), i] = 1
+        found.append(F.scaled_dot_product_attention(query, key, value, attn_mask=bias)[..., : len(some)])
+    return torch.cat(found, -1).transpose(2, 3).float()
 
 
 @dataclass
 class _Watch:
     """What the hooks share. `latents` are those of the pass in progress: a hook sees tokens alone, and their grid comes
-    from the latents. `stop_at`: the number of layers to end the pass after."""
+    from the latents. `single`: maps of the one word without a dimension for it. `stop_at`: the number of layers to end
+    the pass after."""
 
     backbone: Backbone
-    columns: tuple[int, ...]
+    words: tuple[tuple[int, ...], ...]
+    single: bool
+    features: bool
     stop_at: int | None
     seen: Capture = field(default_factory=Capture)
     latents: Tensor | None = None
@@ -114,12 +175,21 @@ class _Watch:
             raise RuntimeError("the model was run past backbone.predict, or by a predict taken before capture")
         query, key, bias = layer.qk(module, args, kwargs)
         last = key.shape[2] - 1
-        if not all(0 <= column <= last for column in self.columns):
-            raise UsageError(f"columns {self.columns} are not all in 0..{last}: take them from this prompt's tokens")
-        probability = word_probability(query, key, bias, self.columns).mean(1)  # (B', N)
-        self.seen.maps[layer.name] = self.backbone.grid(probability, self.latents)
+        for columns in self.words:
+            if not all(0 <= column <= last for column in columns):
+                raise UsageError(f"columns {columns} are not all in 0..{last}: take them from this prompt's tokens")
+        probability = words_probability(query, key, bias, self.words).mean(1)  # (B', W, N)
+        maps = torch.stack([self._on_grid(one) for one in probability.unbind(1)], 1)
+        self.seen.maps[layer.name] = maps[:, 0] if self.single else maps
+        if self.features:
+            tokens = args[0] if args else kwargs["hidden_states"]  # (B', N, C)
+            self.seen.features[layer.name] = torch.stack([self._on_grid(one) for one in tokens.float().unbind(-1)], -1)
         if len(self.seen.maps) == self.stop_at:
             raise _Seen
+
+    def _on_grid(self, values: Tensor) -> Tensor:
+        assert self.latents is not None
+        return self.backbone.grid(values, self.latents)
 
 
 @contextlib.contextmanager
@@ -131,7 +201,7 @@ def _predict_watched(backbone: Backbone, watch: _Watch) -> Iterator[None]:
 
     @functools.wraps(predict)
     def watched(latents: Tensor, timestep: int, embeds: Tensor) -> Tensor:
-        watch.seen.maps, watch.latents = {}, latents
+        watch.seen.maps, watch.seen.features, watch.latents = {}, {}, latents
         try:
             return predict(latents, timestep, embeds)
         finally:
