@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,11 +18,11 @@ from tests.footage import PROMPT, RATE, contents, write_footage
 from vxedit.backbones import parts
 from vxedit.backbones.registry import load
 from vxedit.cli.main import real
-from vxedit.edit.path import parse_path
+from vxedit.edit.path import SampledPath, parse_path
 from vxedit.errors import InputError, ModelError, OutputError, UsageError
 from vxedit.io.pictures import draw_boxes
-from vxedit.job import EditSettings, Extras, InvertSettings, RealJob, Selection
-from vxedit.plan import output_files, plan, preview, read_masks
+from vxedit.job import EditSettings, Extras, InvertSettings, ObjectJob, RealJob, Selection, WordSettings
+from vxedit.plan import Plan, output_files, plan, preview, read_masks, sampled
 
 PATH = "0%:0.3,0.5,0.4,0.4 100%:0.6,0.5,0.4,0.4"
 ARGUMENTS = {"--obj": "ball", "--path": PATH, "--prompt": PROMPT, "-o": "out.mp4"}
@@ -122,6 +123,18 @@ NUMBERS = {
     "frame beyond the end": ({"path": "0:0.3,0.5 99:0.6,0.5"}, ["frame 99 is beyond the end", "0 to 5"]),
     "time beyond the end": ({"path": "0s:0.3,0.5,0.2,0.2 3s:0.6,0.5"}, ["3s is beyond the end", "0.200 s"]),
     "no path file": ({"path": "none.json"}, ["none.json", "can't be read"]),
+    "unknown recipe": ({"recipe": "freetrja"}, ["unknown recipe 'freetrja'", "did you mean freetraj", "peekaboo"]),
+    "no number": ({"energy": "centroid=half"}, ['the weight of centroid is "half"', "centroid=0.5"]),
+    "unknown energy": ({"energy": "centre=1"}, ['no energy "centre"', "the energies are box"]),
+    "energy of another": ({"energy": "box=2", "recipe": "peekaboo"}, ["--energy", "peekaboo", "leave one of them"]),
+    "replaced word": ({"replace": "burger=cup"}, ["to replace: 'burger' is not in the prompt"]),
+    "the same word": ({"replace": "ball=Ball"}, ["'ball' and 'Ball' are the same word"]),
+    "weighted word": ({"reweight": "burger=2"}, ["to weight: 'burger' is not in the prompt"]),
+    "weight NaN": ({"reweight": "ball=nan"}, ["the weight of 'ball' is nan", "finite"]),
+    "nothing new": ({"refine": PROMPT}, ["nothing is asked for"]),
+    "words of another": ({"replace": "ball=cup", "recipe": "peekaboo"}, ["words", "not by peekaboo", "leave one of"]),
+    "no object left": ({"refine": "a red on the grass"}, ["'a red on the grass' leaves the object out"]),
+    "long new prompt": ({"refine": PROMPT + " " + "x" * 80}, ["the model takes 75", "shorten"]),
 }
 
 
@@ -241,9 +254,14 @@ def test_whatever_exists_is_kept(folder: Path, hollow: Path, capfd: pytest.Captu
     assert contents(folder) == before
 
 
-def job(hollow: Path, **changed: object) -> RealJob:
+def job(hollow: Path, **changed: Any) -> RealJob:
     made = RealJob(Path("clip.mp4"), Path("new.mp4"), "ball", PATH, prompt=PROMPT, model=str(hollow))
     return replace(made, **changed)
+
+
+def first_path(planned: Plan) -> SampledPath | None:
+    """The first object's boxes, where they are known."""
+    return sampled(planned.objects[0], planned.clip)
 
 
 @pytest.mark.parametrize(
@@ -257,6 +275,18 @@ def job(hollow: Path, **changed: object) -> RealJob:
         ({"box": (0.5, 0.1, 0.2, 0.4)}, "--box 0.5,0.1,0.2,0.4"),
         ({"box": (0.1, 0.1, float("nan"), 0.4)}, "is no box"),
         ({"box": (0.1, 0.1, 0.5, 0.5), "mask": Path("mask.png")}, "give one of them"),
+        ({"others": (ObjectJob("grass", "up", (0.1, 0.1, 0.5, 0.5), Path("mask.png")),)}, "give one of them"),
+        ({"others": (ObjectJob("grass", "up", (0.1, 0.5, 0.5, 0.2)),)}, "--box 0.1,0.5,0.5,0.2 is no box"),
+        ({"others": (ObjectJob("red ball", "up"),)}, "the same word of the prompt: 'ball' and 'red ball'"),
+        ({"others": (ObjectJob("ball", "up"),)}, "give each its own"),
+        ({"others": (ObjectJob("burger", "up"),)}, "'burger' is not in the prompt"),
+        ({"others": (ObjectJob("grass", "0:0.3,0.5 99:0.6,0.5"),)}, "frame 99 is beyond the end"),
+        ({"edit": EditSettings(recipe="freetrja")}, "did you mean freetraj"),
+        ({"edit": EditSettings(energies=(("centroid", float("nan")),))}, "the weight of centroid is nan"),
+        ({"edit": EditSettings(energies=(("centre", 1.0),))}, 'no energy "centre"'),
+        ({"edit": EditSettings(energies=(("box", 1.0),), recipe="peekaboo")}, "leave one of them out"),
+        ({"words": WordSettings((("burger", "cup"),))}, "'burger' is not in the prompt"),
+        ({"words": WordSettings(weights=(("ball", float("inf")),))}, "the weight of 'ball' is inf"),
         ({"selection": Selection(num_frames=0)}, "--num-frames is 0"),
         ({"selection": Selection(start_s=-1.0)}, "--start is -1"),
         ({"selection": Selection(fps=Fraction(0))}, "--fps is 0"),
@@ -291,9 +321,9 @@ def test_a_path_that_leaves_the_frame_is_brought_inside_and_said(
 ) -> None:
     path = "0%:0.3,0.5,0.4,0.4 100%:1.2,0.5,0.4,0.4"
     planned = plan(job(hollow, path=path))
-    sampled = planned.sampled()
-    assert sampled is not None and sampled.boxes.min() >= 0 and sampled.boxes.max() <= 1
-    assert sampled.boxes[-1] == pytest.approx([0.6, 0.3, 1.0, 0.7])  # its size kept, its side at the frame's
+    taken = first_path(planned)
+    assert taken is not None and taken.boxes.min() >= 0 and taken.boxes.max() <= 1
+    assert taken.boxes[-1] == pytest.approx([0.6, 0.3, 1.0, 0.7])  # its size kept, its side at the frame's
     assert [w for w in planned.warnings if "leaves the frame in 3 of 6 frames" in w and "0.400" in w]
     assert real([*argv(hollow, path=path, o="new.mp4")[:-1], "--dry-run"]) == 0
     assert "vxedit: warning: the path's box leaves the frame" in capfd.readouterr().err
@@ -316,9 +346,9 @@ def test_a_dry_run_shows_sizes_words_and_path_and_writes_a_picture_alone(
 
 def test_the_preview_shows_the_path_where_it_is_known(folder: Path, hollow: Path) -> None:
     known, unknown = plan(job(hollow)), plan(job(hollow, path="left"))
-    assert unknown.sampled() is None
+    assert first_path(unknown) is None
     assert preview(known).shape[0] > 1.5 * preview(unknown).shape[0]  # two rows and one
-    from_box = plan(job(hollow, path="left", box=(0.4, 0.3, 0.6, 0.7))).sampled()
+    from_box = first_path(plan(job(hollow, path="left", box=(0.4, 0.3, 0.6, 0.7))))
     assert from_box is not None and from_box.boxes[0] == pytest.approx([0.4, 0.3, 0.6, 0.7])
     assert from_box.boxes[-1][0] < 0.3
     assert not np.array_equal(draw_boxes(known.clip.frames, from_box.boxes, trail=True), known.clip.frames)
@@ -327,12 +357,62 @@ def test_the_preview_shows_the_path_where_it_is_known(folder: Path, hollow: Path
 def test_a_plan_holds_what_will_be_edited(folder: Path, hollow: Path) -> None:
     planned = plan(job(hollow, selection=Selection(num_frames=4), mask=Path("mask.png")))
     assert planned.clip.frames.shape == (4, 64, 96, 3) and planned.clip.fps == RATE
-    assert planned.size == (4, 48, 80) and planned.motion == parse_path(PATH)
-    assert planned.prompt.text[slice(*planned.pieces[planned.columns[0] - 1][1:])] == "ball"
-    assert planned.masks is not None and planned.masks.shape == (1, 64, 96) and planned.masks.sum() == 20 * 30
+    (one,) = planned.objects
+    assert planned.size == (4, 48, 80) and one.motion == parse_path(PATH)
+    assert planned.prompt.text[slice(*planned.pieces[one.columns[0] - 1][1:])] == "ball"
+    assert one.masks is not None and one.masks.shape == (1, 64, 96) and one.masks.sum() == 20 * 30
     assert [w for w in planned.warnings if "96x64 as 80x48" in w]
     exact = plan(job(hollow, selection=Selection(size=(96, 64))))
     assert exact.size == (6, 64, 96) and exact.warnings == ()
+
+
+OTHER = ObjectJob("grass", "0%:0.8,0.2,0.2,0.2 100%:1.2,0.8,0.2,0.2", mask=Path("six"))
+
+
+def test_a_plan_of_several_objects_holds_and_says_each(folder: Path, hollow: Path) -> None:
+    planned = plan(job(hollow, others=(OTHER,)))
+    ball, grass = planned.objects
+    assert (ball.obj, grass.obj) == ("ball", "grass") and ball.motion == parse_path(PATH) != grass.motion
+    assert not set(ball.columns) & set(grass.columns)
+    assert ball.masks is None and grass.masks is not None and grass.masks.shape == (6, 64, 96)
+    assert planned.brief.objects == planned.objects and planned.brief.clip is planned.clip
+    said = planned.describe()
+    assert [line.split(" is ")[0] for line in said if line.startswith("word: ")] == ["word: 'ball'", "word: 'grass'"]
+    assert sum(line.startswith("path: box 0.100, 0.300") for line in said) == 1
+    assert sum(line.startswith("path: box 0.700, 0.100") for line in said) == 1
+    assert [w for w in planned.warnings if "leaves the frame" in w]  # the second one's path
+
+
+def test_the_preview_draws_every_path_that_is_known(folder: Path, hollow: Path) -> None:
+    one, two = plan(job(hollow)), plan(job(hollow, others=(OTHER,)))
+    half = plan(job(hollow, obj="red", path="left", others=(ObjectJob("ball", PATH),)))
+    assert preview(one).shape == preview(two).shape == preview(half).shape
+    assert not np.array_equal(preview(one), preview(two))
+    assert np.array_equal(preview(one), preview(half))  # where the first stands is not known yet
+
+
+def test_the_mask_of_any_object_is_not_written_over(folder: Path, hollow: Path) -> None:
+    masked = ObjectJob("grass", "left", mask=Path("mask.png"))
+    with pytest.raises(UsageError, match=r"the picture would be written over mask\.png"):
+        plan(job(hollow, others=(masked,), output=Path("mask.mp4"), overwrite=True))
+    (folder / "motion.json").write_text('{"version": 1, "motions": [{"motion": "left"}]}')
+    with pytest.raises(UsageError, match=r"the record would be written over motion\.json"):
+        plan(job(hollow, others=(ObjectJob("grass", "motion.json"),), output=Path("motion.mp4"), overwrite=True))
+
+
+def test_words_are_planned_from_the_tokenizer_alone_and_said(folder: Path, hollow: Path) -> None:
+    plain = plan(job(hollow))
+    assert plain.words is None and plain.brief.words is None
+    assert not [line for line in plain.describe() if "new prompt" in line or "recipe" in line]
+    words = WordSettings((("ball", "burger"),), weights=(("red", 2.0),))
+    changed = plan(job(hollow, words=words))
+    assert changed.words is not None and changed.words.target == "a red burger on the grass"
+    assert changed.brief.words is changed.words and changed.words.weights == ((2, 2.0),)
+    assert "new prompt: 'a red burger on the grass'" in changed.describe()
+    published = plan(job(hollow, edit=EditSettings(recipe="peekaboo")))
+    assert published.brief.settings.recipe == "peekaboo" and "recipe: peekaboo" in published.describe()
+    refined = plan(job(hollow, words=WordSettings(refine="a red ball on the wet grass"))).words
+    assert refined is not None and len(refined.changed) == 3  # w, e, t
 
 
 def test_masks_are_read_in_order(folder: Path, hollow: Path) -> None:
@@ -365,9 +445,9 @@ def test_the_prompt_s_origin(folder: Path, hollow: Path) -> None:
     assert not [w for w in beside.warnings if "--prompt" in w]
 
 
-def test_the_files_of_a_job_keep_all_of_the_output_s_name(hollow: Path) -> None:
+def test_the_files_of_a_job_keep_all_of_the_output_s_name() -> None:
     every = Extras(side_by_side=True, gif=True, attention=True)
-    files = output_files(job(hollow, output=Path("there/take.v2.mov"), extras=every))
+    files = output_files(Path("there/take.v2.mov"), every)
     assert {kind: file.name for kind, file in files.items()} == {
         "video": "take.v2.mov",
         "record": "take.v2.json",

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -17,11 +18,12 @@ import torch
 
 from tests.footage import PROMPT, RATE, contents, write_footage
 from tests.io.clips import sound_of
-from vxedit import real
+from vxedit import make, real, results
 from vxedit.backbones.registry import load
 from vxedit.backbones.unet3d import UNet3D
 from vxedit.cli.main import real as command
 from vxedit.edit.locate import mask_boxes
+from vxedit.edit.recipes.names import NAMES as RECIPES
 from vxedit.errors import OutputError, VxeditError
 from vxedit.invert.inversion import replay_inversion
 from vxedit.invert.store import Store
@@ -30,9 +32,11 @@ from vxedit.io.probe import probe
 from vxedit.io.read import read_video
 from vxedit.io.record import plain, read_record
 from vxedit.io.write import write_video
-from vxedit.job import EditSettings, Extras, InvertSettings, RealJob, Selection
+from vxedit.job import STAY, EditSettings, Extras, InvertSettings, ObjectJob, RealJob, Selection, WordSettings
 from vxedit.job_json import job_from_json
-from vxedit.real import Outcome, RealResult, edit_real, plan
+from vxedit.make import Outcome
+from vxedit.real import edit_real, plan
+from vxedit.results import Result
 
 BOX = (0.15, 0.3, 0.45, 0.7)
 NAMES = ("out.mp4", "out.json", "out.png")
@@ -40,7 +44,7 @@ NAMES = ("out.mp4", "out.json", "out.png")
 
 @pytest.fixture(scope="module")
 def tiny(checkpoint: Path) -> UNet3D:
-    return load(str(checkpoint), device="cpu")
+    return cast(UNet3D, load(str(checkpoint), device="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +97,7 @@ class Bench:
             edit=EditSettings(0.7, 5),
         )
 
-    def __call__(self, *, store: Store | None = None, progress: Any = None, **changed: Any) -> RealResult:
+    def __call__(self, *, store: Store | None = None, progress: Any = None, **changed: Any) -> Result:
         return edit_real(replace(self.job, **changed), progress=progress, backbone=self.tiny, store=store or self.store)
 
 
@@ -324,7 +328,7 @@ def test_masks_say_where_the_object_is(bench: Bench, tmp_path: Path, outcomes: l
         cv2.imwrite(str(tmp_path / "masks" / f"{k:02d}.png"), mask.astype(np.uint8) * 255)
     given = tmp_path / "masks" if every else tmp_path / "masks" / "00.png"
     result = bench(box=None, mask=given)
-    found, boxes = outcomes[0].found, mask_boxes(masks)
+    (found,), boxes = outcomes[0].found, mask_boxes(masks)
     known = slice(None) if every else slice(1)
     assert found.masks.shape == (6, 48, 80)  # as the model sees the clip
     assert found.masks[known].mean((1, 2)) == pytest.approx(masks[known].mean((1, 2)), abs=0.02)
@@ -366,18 +370,24 @@ def _interrupted(frames: Sequence[np.ndarray], error: BaseException) -> Iterator
 
 @pytest.mark.parametrize("existed", [False, True])
 @pytest.mark.parametrize(
-    ("place", "error"),
+    ("module", "place", "error"),
     [
-        ("invert", FailedError()),
-        ("edit", KeyboardInterrupt()),
-        ("finish", FailedError()),
-        ("write_record", OutputError("no space")),
-        ("write_video", KeyboardInterrupt()),
-        ("write_video", FailedError()),
+        (real, "invert", FailedError()),
+        (make, "edit", KeyboardInterrupt()),
+        (make, "finish", FailedError()),
+        (results, "write_record", OutputError("no space")),
+        (real, "write_video", KeyboardInterrupt()),
+        (real, "write_video", FailedError()),
     ],
 )
 def test_a_failure_in_the_middle_leaves_all_as_it_was(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, existed: bool, place: str, error: BaseException
+    bench: Bench,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    existed: bool,
+    module: ModuleType,
+    place: str,
+    error: BaseException,
 ) -> None:
     for name in NAMES if existed else ():
         (bench.folder / name).write_bytes(b"precious")
@@ -388,7 +398,7 @@ def test_a_failure_in_the_middle_leaves_all_as_it_was(
             write_video(given[0], _interrupted(given[1], error), given[2], **named)
         raise error
 
-    monkeypatch.setattr(real, place, fail)
+    monkeypatch.setattr(module, place, fail)
     store = Store(tmp_path / "empty") if place == "invert" else bench.store
     strength = 0.7 if place in ("edit", "finish") else 0.0
     with pytest.raises(type(error)):
@@ -419,3 +429,119 @@ def test_a_short_clip_at_another_size(bench: Bench, tmp_path: Path, outcomes: li
     result = bench(input=square)
     assert result.record["model"]["size"] == {"frames": 2, "height": 64, "width": 64}
     assert outcomes[0].frames.shape == (2, 64, 64, 3) and not probe(result.output).has_audio
+
+
+GRASS = ObjectJob("grass", "by:0,-0.3", box=(0.6, 0.6, 0.8, 0.9))
+
+
+def test_two_objects_are_moved_at_once(
+    bench: Bench, handed: dict[str, np.ndarray], outcomes: list[Outcome], tmp_path: Path
+) -> None:
+    extras = Extras(attention=True)
+    result = bench(others=(GRASS,), extras=extras)
+    (outcome,) = outcomes
+    source = read_video(bench.job.input).frames
+    assert len(outcome.found) == len(outcome.targets) == len(outcome.attention_before) == 2
+    assert len(outcome.attention_after) == 2
+    moved = [targets - found.boxes for found, targets in zip(outcome.found, outcome.targets, strict=True)]
+    assert moved[0][-1] == pytest.approx([0.25, 0, 0.25, 0], abs=1e-6)
+    assert moved[1][-1] == pytest.approx([0, -0.3, 0, -0.3], abs=1e-6)
+    for targets in outcome.targets:  # both are reached by the edit, and its rest is the source's
+        x, y = (int(side) for side in (targets[-1, :2] + targets[-1, 2:]) / 2 * (96, 64))
+        assert outcome.alpha[-1, y, x] == 1
+    shown = handed["out.mp4"]
+    assert np.array_equal(shown[outcome.alpha == 0], source[outcome.alpha == 0]) and (outcome.alpha == 0).mean() > 0.1
+
+    record = read_record(result.output.with_suffix(".json"))
+    first, second = record["objects"]
+    assert (first["obj"], second["obj"]) == ("ball", "grass")
+    assert record["boxes"] == {"source": first["source"], "target": first["target"]} and record["path"] == first["path"]
+    assert second["target"] == plain(outcome.targets[1].round(5)) and second["path"] != first["path"]
+    assert job_from_json(record["job"]) == replace(bench.job, others=(GRASS,), extras=extras)
+    info = probe(result.output)
+    assert info.comment is not None and "ball along by:+0.25,0 and grass along by:0,-0.3" in info.comment
+
+    bench(output=bench.folder / "one.mp4", extras=extras)
+    two, one = (cv2.imread(str(bench.folder / name)) for name in ("out.png", "one.png"))
+    assert two is not None and one is not None and two.shape[0] > one.shape[0] + 40  # a row of attention more
+    wide, narrow = (probe(bench.folder / f"{name}-attention.mp4").width for name in ("out", "one"))
+    assert wide > 1.9 * narrow
+
+
+def test_the_later_object_is_in_front(bench: Bench, outcomes: list[Outcome]) -> None:
+    """Both are to stand in the same place."""
+    ball, grass = (ObjectJob(obj, "0%:0.5,0.5 100%:0.5,0.5", box) for obj, box in (("ball", BOX), ("grass", GRASS.box)))
+    covers = []
+    for k, (back, front) in enumerate(((ball, grass), (grass, ball))):
+        bench(obj=back.obj, path=back.path, box=back.box, others=(front,), output=bench.folder / f"{k}.mp4")
+        edited = outcomes[-1].edited
+        assert edited is not None and edited.scene is not None
+        covers.append(edited.scene.covers[:, :, 24, 40])  # the middle of 48 x 80
+    for cover in covers:
+        assert cover[1].min() > 0.99 and cover[0].max() < 0.01
+
+
+def test_only_the_objects_whose_attention_was_needed_are_said_to_be_diffuse(bench: Bench) -> None:
+    result = bench(others=(replace(GRASS, box=None),), edit=EditSettings(0.0))
+    diffuse = [warning for warning in result.warnings if "diffuse" in warning]
+    assert len(diffuse) == 1 and "'grass'" in diffuse[0]
+
+
+def test_a_word_becomes_another_while_the_object_stays(bench: Bench, outcomes: list[Outcome]) -> None:
+    words = WordSettings(replace=(("ball", "burger"),))
+    result = bench(path=STAY, words=words)
+    assert result.record["new_prompt"] == "a red burger on the grass"
+    assert result.record["prompt"]["text"] == PROMPT
+    boxes = result.record["boxes"]
+    np.testing.assert_allclose(boxes["target"], boxes["source"], atol=1e-5)
+    bench(path=STAY, output=bench.folder / "plain.mp4")
+    changed, plain_one = outcomes
+    assert changed.edited is not None and plain_one.edited is not None
+    assert changed.edited.forwards > plain_one.edited.forwards
+    assert np.abs(changed.frames.astype(int) - plain_one.frames).max() > 8
+    source = read_video(bench.job.input).frames
+    assert np.array_equal(changed.frames[changed.alpha == 0], source[changed.alpha == 0])
+    (after,) = changed.attention_after  # of the columns that the burger has now
+    assert np.isfinite(after).all() and not np.allclose(after, plain_one.attention_after[0], rtol=1e-3)
+    assert plain_one.attention_after[0].shape == after.shape
+    assert results_of(bench)["new_prompt"] == "a red burger on the grass"
+
+
+def results_of(bench: Bench) -> dict[str, Any]:
+    return read_record(bench.folder / "out.json")
+
+
+def test_the_command_needs_no_object_where_only_words_change(
+    footage: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    argv = [str(footage), "--replace", "ball=burger", "--prompt", PROMPT, "--box", "0.15,0.3,0.45,0.7", "-o", "one.mp4"]
+    how = ["--model", str(checkpoint), "--steps", "2", "--inversion", "uni", "--num-frames", "2", "-q"]
+    assert command([*argv, *how]) == 0
+    record = read_record(Path("one.json"))
+    assert record["new_prompt"] == "a red burger on the grass" and record["objects"][0]["obj"] == "ball"
+    assert record["job"]["path"] == STAY
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_makes_a_clip_and_is_in_its_record(bench: Bench, outcomes: list[Outcome], recipe: str) -> None:
+    settings = EditSettings(0.7, 5, recipe=recipe)
+    result = bench(edit=settings, selection=Selection(num_frames=3), others=(GRASS,))
+    edited = outcomes[0].edited
+    assert edited is not None and bool(torch.isfinite(edited.latents).all()) and edited.forwards > 0
+    assert outcomes[0].frames.shape == (3, 64, 96, 3) and len(read_video(result.output)) == 3
+    assert np.abs(outcomes[0].frames.astype(int) - read_video(bench.job.input).frames[:3]).mean() > 0.1
+    assert (edited.scene is None) == (recipe != "vxedit")
+    assert (outcomes[0].alpha == 1).all() == (recipe != "vxedit")  # the published ones make all of the frame anew
+    assert job_from_json(results_of(bench)["job"]).edit == settings
+
+
+def test_the_energies_asked_for_are_what_is_lowered(bench: Bench, outcomes: list[Outcome]) -> None:
+    chosen = (("box", 0.0), ("centroid", 1.0))
+    for name, energies in (("one", ()), ("two", chosen)):
+        bench(edit=EditSettings(0.7, 5, energies=energies), output=bench.folder / f"{name}.mp4")
+    before = [outcome.edited.energy_before for outcome in outcomes if outcome.edited is not None]
+    assert len(before) == 2 and before[0] is not None and before[1] is not None
+    assert not torch.allclose(before[0], before[1], rtol=0.01)
+    assert read_record(bench.folder / "two.json")["job"]["edit"]["energies"] == [["box", 0.0], ["centroid", 1.0]]

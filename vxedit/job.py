@@ -1,4 +1,4 @@
-"""What one edit of a real clip is asked to do: the settings of every stage, plain and frozen."""
+"""What one edit of a clip, real or generated, is asked to do: the settings of every stage, plain and frozen."""
 
 from __future__ import annotations
 
@@ -44,10 +44,26 @@ class InvertSettings:
 @dataclass(frozen=True)
 class EditSettings:
     """`strength` 0..1 is the one dial: how long and how hard the path is enforced. 0 changes nothing. `seed` for the
-    fill."""
+    fill, and for the noise of a generated clip. `recipe`: vxedit's own way or a published one's name. `energies`: terms
+    of the guidance and their weights, (name, weight) pairs; none: the recipe's own."""
 
     strength: float = 0.7
     seed: int = 0
+    recipe: str = "vxedit"
+    energies: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class WordSettings:
+    """What becomes of the prompt's words: `replace` (old, new) pairs, `refine` the whole new prompt, and `weights`
+    (word, factor) pairs. Nothing by default."""
+
+    replace: tuple[tuple[str, str], ...] = ()
+    refine: str | None = None
+    weights: tuple[tuple[str, float], ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.replace or self.refine is not None or self.weights)
 
 
 @dataclass(frozen=True)
@@ -61,15 +77,31 @@ class Extras:
 
 
 @dataclass(frozen=True)
+class ObjectJob:
+    """One object's part of a job.
+
+    `obj` is the word or phrase that names it; `path` an inline path, a named motion, or a JSON file of keyframes. `box`
+    (x0, y0, x1, y1) as shares of the frame, or `mask` (PNG, or a folder of PNGs), say where it is in the source;
+    without them the model's attention does.
+    """
+
+    obj: str
+    path: str
+    box: tuple[float, float, float, float] | None = None
+    mask: Path | None = None
+
+
+STAY = "by:0,0"
+"""The path of an object that is to stay where it is, as when only words change."""
+
+
+@dataclass(frozen=True)
 class RealJob:
     """One edit of a real clip.
 
-    `obj` is the word or phrase that names the object; `path` an inline path, a named motion, or a JSON file of
-    keyframes.
-    `box` (x0, y0, x1, y1) as shares of the frame, or `mask` (PNG, or a folder of PNGs), say where the object is in the
-    source; without them the model's attention does. `prompt` None: found beside or in the input, or made from `obj`.
-    `allow_pickle` lets weights that are pickles (.bin) be read: only for files that are trusted. `device` and `dtype`
-    may be "auto".
+    `obj`, `path`, `box` and `mask` are the first object's, as in ObjectJob; `others` are moved with it, each in front
+    of those before it. `prompt` None: found beside or in the input, or made from `obj`. `allow_pickle` lets weights
+    that are pickles (.bin) be read: only for files that are trusted. `device` and `dtype` may be "auto".
     """
 
     input: Path
@@ -87,4 +119,46 @@ class RealJob:
     invert: InvertSettings = field(default_factory=InvertSettings)
     edit: EditSettings = field(default_factory=EditSettings)
     extras: Extras = field(default_factory=Extras)
+    overwrite: bool = False
+    others: tuple[ObjectJob, ...] = ()
+    words: WordSettings = field(default_factory=WordSettings)
+
+    @property
+    def objects(self) -> tuple[ObjectJob, ...]:
+        """Every object's part, the rearmost first."""
+        return (ObjectJob(self.obj, self.path, self.box, self.mask), *self.others)
+
+
+@dataclass(frozen=True)
+class GenerateSettings:
+    """How a clip is made from noise. `num_frames`, `size` (width, height): the model's native ones where None. `fps`
+    the clip is written at; None: 8."""
+
+    steps: int = 20
+    guidance_scale: float = 5.0
+    num_frames: int | None = None
+    size: tuple[int, int] | None = None
+    fps: Fraction | None = None
+
+
+@dataclass(frozen=True)
+class GenJob:
+    """A clip generated from a prompt and, where `objects` or `words` ask for it, its edited twin from the same seed.
+
+    `output` is the twin, or the clip itself where nothing is edited. The seed is `edit.seed`. `original`: the record of
+    a clip that was generated earlier and is to be edited; its prompt, seed and settings are in the other fields.
+    """
+
+    prompt: str
+    output: Path
+    objects: tuple[ObjectJob, ...] = ()
+    model: str = "embedded"
+    allow_pickle: bool = False
+    device: str = "auto"
+    dtype: str = "auto"
+    generate: GenerateSettings = field(default_factory=GenerateSettings)
+    edit: EditSettings = field(default_factory=EditSettings)
+    words: WordSettings = field(default_factory=WordSettings)
+    extras: Extras = field(default_factory=Extras)
+    original: Path | None = None
     overwrite: bool = False

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from vxedit.errors import InputError
-from vxedit.job import RealJob
+from vxedit.job import GenJob, RealJob
+
+LATER = ("others", "words", "recipe", "energies")
+"""Fields that the first version's records lack, whose defaults say what it did."""
 
 EXPECTED = {
     Path: "a file's name",
@@ -23,7 +26,7 @@ EXPECTED = {
 }
 
 
-def job_to_json(job: RealJob) -> dict[str, Any]:
+def job_to_json(job: RealJob | GenJob) -> dict[str, Any]:
     """The job's fields, nested as it nests them. Files as text, fractions as "num/den", tuples as lists."""
     from vxedit.io.record import plain
 
@@ -32,8 +35,13 @@ def job_to_json(job: RealJob) -> dict[str, Any]:
 
 def job_from_json(record: dict[str, Any]) -> RealJob:
     """The job that `job_to_json` made `record` of. Raises InputError, naming the field, where one is missing, unknown
-    or holds what it can't hold; fields that have defaults must be there too, since a record is to be complete."""
+    or holds what it can't hold. Only what LATER lists may be missing: an older record's result was made without it."""
     return typing.cast(RealJob, _dataclass(RealJob, record, where="job"))
+
+
+def gen_job_from_json(record: dict[str, Any]) -> GenJob:
+    """`job_from_json` for the job of a generated clip."""
+    return typing.cast(GenJob, _dataclass(GenJob, record, where="job"))
 
 
 def _dataclass(kind: Any, value: Any, *, where: str) -> Any:
@@ -44,10 +52,11 @@ def _dataclass(kind: Any, value: Any, *, where: str) -> Any:
     unknown = [name for name in value if name not in names]
     if unknown:
         raise InputError(f"the record's {where} has the unknown field {unknown[0]!r}; it can have {', '.join(names)}")
-    missing = [name for name in names if name not in value]
+    missing = [name for name in names if name not in value and name not in LATER]
     if missing:
         raise InputError(f"the record's {where} lacks {', '.join(missing)}; was it written by another vxedit?")
-    return kind(**{name: _read(hints[name], value[name], where=f"{where}.{name}") for name in names})
+    there = [name for name in names if name in value]
+    return kind(**{name: _read(hints[name], value[name], where=f"{where}.{name}") for name in there})
 
 
 def _read(kind: Any, value: Any, *, where: str) -> Any:
@@ -61,6 +70,10 @@ def _read(kind: Any, value: Any, *, where: str) -> Any:
             raise _wrong(where, value, " or ".join(map(repr, arguments)))
         return value
     if origin is tuple:
+        if arguments[1:] == (Ellipsis,):
+            if not isinstance(value, list):
+                raise _wrong(where, value, "a list")
+            return tuple(_read(arguments[0], item, where=f"{where}[{i}]") for i, item in enumerate(value))
         if not isinstance(value, list) or len(value) != len(arguments):
             raise _wrong(where, value, f"a list of {len(arguments)}")
         return tuple(_read(part, item, where=where) for part, item in zip(arguments, value, strict=True))

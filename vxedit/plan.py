@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import numpy as np
 
 from vxedit.backbones.protocol import Piece, Size
 from vxedit.backbones.registry import Outline, outline
-from vxedit.backbones.tokens import columns
 from vxedit.clip import Clip
-from vxedit.edit.path import Path as Motion
+from vxedit.edit.objective import parse_weights
 from vxedit.edit.path import SampledPath, parse_path
+from vxedit.edit.recipes.names import OURS, check_name
+from vxedit.edit.words import WordEdit, word_edit
 from vxedit.errors import InputError, UsageError
 from vxedit.io.atomic import check_output
 from vxedit.io.pictures import draw_boxes, sheet
@@ -22,66 +24,78 @@ from vxedit.io.prompts import Prompt, find_prompt
 from vxedit.io.quiet import caught_stderr
 from vxedit.io.read import read_video
 from vxedit.io.write import SUFFIXES
-from vxedit.job import RealJob
+from vxedit.job import EditSettings, Extras, GenJob, RealJob, WordSettings
+from vxedit.make import Brief
+from vxedit.objects import Wanted, check_box, check_words
 
 
 @dataclass(frozen=True)
 class Plan:
     """A checked job. `clip`: the frames that will be edited, at the source's size. `size`: what the model sees.
-    `columns`, `pieces`: the word's tokens. `masks` bool (1 or F, H, W) if the job gives any. `files`: what will be
-    written."""
+    `objects`: what is known of each; `words`: what becomes of the prompt's. `files`: what will be written."""
 
     job: RealJob
     clip: Clip
-    motion: Motion
+    objects: tuple[Wanted, ...]
+    words: WordEdit | None
     prompt: Prompt
     outline: Outline
     size: Size
-    columns: tuple[int, ...]
     pieces: tuple[Piece, ...]
-    masks: np.ndarray | None
     warnings: tuple[str, ...]
 
     @property
     def files(self) -> dict[str, Path]:
-        return output_files(self.job)
+        return output_files(self.job.output, self.job.extras)
 
-    def sampled(self) -> SampledPath | None:
-        """The path's boxes, where they can be known without the model: the path says them all, or --box says where
-        from."""
-        start = None if self.job.box is None else np.tile(np.array(self.job.box, float), (len(self.clip), 1))
-        if self.motion.needs_start and start is None:
-            return None
-        return self.motion.sample(self.clip.times_s, start_boxes=start)
+    @property
+    def brief(self) -> Brief:
+        """What the editor is told."""
+        return Brief(self.clip, self.objects, self.job.edit, self.words)
 
     def describe(self) -> list[str]:
         """What will be done, a line a fact."""
         clip, size = self.clip, self.size
-        words = " ".join(self.prompt.text[p.start : p.end] for p in self.pieces if p.column in self.columns)
         lines = [
             f"clip: {len(clip)} frames of {clip.width}x{clip.height} at {float(clip.fps):.6g} fps, {self.job.input}",
             f"model: {self.outline.name}, which sees {size.frames} frames of {size.width}x{size.height}",
             f"prompt: {self.prompt.text!r} ({self.prompt.origin})",
-            f"word: {self.job.obj!r} is {len(self.columns)} token(s): {words}",
         ]
-        path = self.sampled()
-        if path is None:
-            lines.append("path: starts from where the object is, which the model's attention will say")
-        else:
-            first, last = (", ".join(f"{v:.3f}" for v in box) for box in (path.boxes[0], path.boxes[-1]))
-            lines.append(f"path: box {first} in the first frame, {last} in the last")
-        return lines
+        lines += [line for one in self.objects for line in describe_object(one, self.prompt.text, self.pieces, clip)]
+        if self.words is not None:
+            lines.append(f"new prompt: {self.words.target!r}")
+        return lines + ([f"recipe: {self.job.edit.recipe}"] if self.job.edit.recipe != OURS else [])
 
 
-def output_files(job: RealJob) -> dict[str, Path]:
-    """What the job writes, by kind, all beside its output."""
-    folder, stem = job.output.parent, job.output.stem
-    named = {"video": job.output, "record": folder / f"{stem}.json", "picture": folder / f"{stem}.png"}
-    if job.extras.side_by_side:
+def sampled(one: Wanted, clip: Clip) -> SampledPath | None:
+    """An object's boxes, where they can be known without the model: the path says them all, or a box says where
+    from."""
+    start = None if one.box is None else np.tile(np.array(one.box, float), (len(clip), 1))
+    if one.motion.needs_start and start is None:
+        return None
+    return one.motion.sample(clip.times_s, start_boxes=start)
+
+
+def describe_object(one: Wanted, prompt: str, pieces: Sequence[Piece], clip: Clip) -> list[str]:
+    """Which tokens name the object and where it should go."""
+    words = " ".join(prompt[p.start : p.end] for p in pieces if p.column in one.columns)
+    word = f"word: {one.obj!r} is {len(one.columns)} token(s): {words}"
+    path = sampled(one, clip)
+    if path is None:
+        return [word, "path: starts from where the object is, which the model's attention will say"]
+    first, last = (", ".join(f"{v:.3f}" for v in box) for box in (path.boxes[0], path.boxes[-1]))
+    return [word, f"path: box {first} in the first frame, {last} in the last"]
+
+
+def output_files(output: Path, extras: Extras) -> dict[str, Path]:
+    """What a job writes, by kind, all beside its output."""
+    folder, stem = output.parent, output.stem
+    named = {"video": output, "record": folder / f"{stem}.json", "picture": folder / f"{stem}.png"}
+    if extras.side_by_side:
         named["side_by_side"] = folder / f"{stem}-side-by-side.mp4"
-    if job.extras.gif:
+    if extras.gif:
         named["gif"] = folder / f"{stem}.gif"
-    if job.extras.attention:
+    if extras.attention:
         named["attention"] = folder / f"{stem}-attention.mp4"
     return named
 
@@ -89,61 +103,99 @@ def output_files(job: RealJob) -> dict[str, Path]:
 def plan(job: RealJob) -> Plan:
     """Check a job without loading any weights. Raises VxeditError, with the remedy, for whatever can be known now to
     fail."""
-    _check_numbers(job)
-    motion = parse_path(job.path)
+    check_edit(job.edit, job.invert.guidance_scale)
+    for one in job.objects:
+        if one.box is not None and one.mask is not None:
+            raise UsageError("--box and --mask both say where the object is: give one of them")
+        check_box(one.box)
+    motions = [parse_path(one.path) for one in job.objects]
     described = outline(job.model, allow_pickle=job.allow_pickle)
     described.schedule(job.invert.steps)
     info = probe(job.input)
-    _check_outputs(job)
+    masks = [one.mask for one in job.objects if one.mask]
+    check_outputs(output_files(job.output, job.extras), [job.input, *masks, *(Path(o.path) for o in job.objects)], job)
     prompt = find_prompt(job.input, job.obj, job.prompt, info.comment)
     pieces = described.tokens(prompt.text)
-    word = columns(pieces, prompt.text, job.obj)
+    columns = check_words(job.objects, pieces, prompt.text)
+    words = plan_words(job.words, described.tokens, prompt.text, columns, recipe=job.edit.recipe)
     clip, warnings = _read(job, described.max_frames)
     size = _size(job, described, clip)
-    masks = None if job.mask is None else read_masks(job.mask, clip)
-    planned = Plan(job, clip, motion, prompt, described, size, word, pieces, masks, ())
+    wanted = tuple(
+        Wanted(one.obj, own, motion, one.box, None if one.mask is None else read_masks(one.mask, clip))
+        for one, own, motion in zip(job.objects, columns, motions, strict=True)
+    )
     if prompt.origin == "made from --obj":
         warnings.append(
             f"no prompt was given or found, so it is {prompt.text!r}; "
             "a sentence about the whole clip (--prompt) edits better"
         )
-    path = planned.sampled()
-    if path is None:
-        # where the object is isn't known yet, but whether the path's times fit the clip is
-        motion.sample(clip.times_s, start_boxes=np.tile([0.25, 0.25, 0.75, 0.75], (len(clip), 1)))
-    warnings += path.warnings if path else ()
+    warnings += check_paths(wanted, clip)
     wide, tall = size.width / clip.width, size.height / clip.height
     if abs(wide / tall - 1) > 0.02:
         warnings.append(
             f"the model sees {clip.width}x{clip.height} as {size.width}x{size.height}, its nearest size: shapes are "
             f"stretched by {100 * (wide / tall - 1):+.0f} % for it and brought back afterwards"
         )
-    return Plan(job, clip, motion, prompt, described, size, word, pieces, masks, tuple(warnings))
+    return Plan(job, clip, wanted, words, prompt, described, size, pieces, tuple(warnings))
 
 
-def _check_numbers(job: RealJob) -> None:
-    if not 0 <= job.edit.strength <= 1:
-        raise UsageError(f"--strength {job.edit.strength} is out of range: give 0 (no change) to 1")
-    if not np.isfinite(job.invert.guidance_scale) or not 1 <= job.invert.guidance_scale <= 20:
-        raise UsageError(f"--guidance-scale {job.invert.guidance_scale} is out of range: give 1 to 20")
-    if job.box is not None and job.mask is not None:
-        raise UsageError("--box and --mask both say where the object is: give one of them")
-    if job.box is not None:
-        x0, y0, x1, y1 = job.box
-        if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
-            raise UsageError(
-                f"--box {x0},{y0},{x1},{y1} is no box: give shares of the frame, 0 <= x0 < x1 <= 1, y alike"
-            )
+def check_paths(wanted: Sequence[Wanted], clip: Clip) -> list[str]:
+    """What is to be said of the objects' paths over this clip. Raises UsageError where one doesn't fit it."""
+    said: list[str] = []
+    for one in wanted:
+        path = sampled(one, clip)
+        if path is None:
+            # where the object is isn't known yet, but whether the path's times fit the clip is
+            one.motion.sample(clip.times_s, start_boxes=np.tile([0.25, 0.25, 0.75, 0.75], (len(clip), 1)))
+        said += path.warnings if path else ()
+    return said
 
 
-def _check_outputs(job: RealJob) -> None:
-    if job.output.suffix.lower() not in SUFFIXES:
+def check_edit(settings: EditSettings, guidance_scale: float) -> None:
+    """Raises UsageError for a number out of range, an unknown recipe, or an energy that there isn't."""
+    if not 0 <= settings.strength <= 1:
+        raise UsageError(f"--strength {settings.strength} is out of range: give 0 (no change) to 1")
+    if not np.isfinite(guidance_scale) or not 1 <= guidance_scale <= 20:
+        raise UsageError(f"--guidance-scale {guidance_scale} is out of range: give 1 to 20")
+    check_name(settings.recipe)
+    if settings.energies:
+        parse_weights([f"{name}={weight}" for name, weight in settings.energies])
+        if settings.recipe != OURS:
+            raise UsageError(f"--energy changes vxedit's own recipe, not {settings.recipe}: leave one of them out")
+
+
+def plan_words(
+    settings: WordSettings,
+    tokens: Callable[[str], tuple[Piece, ...]],
+    prompt: str,
+    objects: Sequence[tuple[int, ...]],
+    *,
+    recipe: str,
+) -> WordEdit | None:
+    """What becomes of the prompt's words, checked; None where nothing does. `objects`: each one's columns."""
+    if not settings:
+        return None
+    if recipe != OURS:
+        raise UsageError(f"words are edited by vxedit's own recipe, not by {recipe}: leave one of them out")
+    edit = word_edit(
+        tokens, prompt, replace=dict(settings.replace), refine=settings.refine, weights=dict(settings.weights)
+    )
+    for columns in objects:
+        if not edit.carried(columns):
+            raise UsageError(f"the new prompt {edit.target!r} leaves the object out and puts nothing in its place")
+    return edit
+
+
+def check_outputs(files: Mapping[str, Path], read: Sequence[Path | None], job: RealJob | GenJob) -> None:
+    """Raises UsageError or OutputError where a file can't be written, or would be written over one that is read."""
+    output = files["video"]
+    if output.suffix.lower() not in SUFFIXES:
         raise UsageError(
-            f"--output {job.output} ends in {job.output.suffix or 'no suffix'}: name it {job.output.stem}.mp4 "
+            f"--output {output} ends in {output.suffix or 'no suffix'}: name it {output.stem}.mp4 "
             f"({', '.join(SUFFIXES)} can be written)"
         )
-    sources = [source for source in (job.input, Path(job.path), job.mask) if source is not None and _is_file(source)]
-    for kind, file in output_files(job).items():
+    sources = [source for source in read if source is not None and _is_file(source)]
+    for kind, file in files.items():
         for source in sources:
             if _is_file(file) and file.samefile(source):
                 raise UsageError(f"the {kind} would be written over {source}, which is read: name another --output")
@@ -219,9 +271,10 @@ def read_masks(path: Path, clip: Clip) -> np.ndarray:
 
 
 def preview(planned: Plan) -> np.ndarray:
-    """A picture (H, W, 3) of the clip and, where it is known before the model is loaded, the path drawn on it."""
-    path = planned.sampled()
-    rows = [("before", planned.clip.frames)]
-    if path is not None:
-        rows.append(("path", draw_boxes(planned.clip.frames, path.boxes, trail=True)))
-    return sheet(rows)
+    """A picture (H, W, 3) of the clip and, where they are known before the model is loaded, the paths drawn on it."""
+    drawn, known = planned.clip.frames, False
+    for one in planned.objects:
+        path = sampled(one, planned.clip)
+        if path is not None:
+            drawn, known = draw_boxes(drawn, path.boxes, trail=True), True
+    return sheet([("before", planned.clip.frames), *([("path", drawn)] if known else [])])

@@ -5,10 +5,17 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from tests.edit.scenes import box_iou, clip, grown, mask_iou
-from vxedit.edit.locate import concentration, locate, locate_in_boxes, mask_boxes, pixel_box
+from vxedit.backbones.tokens import columns as columns_of
+from vxedit.backbones.unet3d import UNet3D
+from vxedit.edit.attention import attention_maps, mean_map
+from vxedit.edit.locate import LEVELS, concentration, locate, locate_in_boxes, mask_boxes, pixel_box, words_attention
 from vxedit.errors import UsageError
+from vxedit.invert.inversion import Inversion
+from vxedit.job import InvertSettings
 from vxedit.render.scene import Rendered
 
 CAST = (
@@ -150,3 +157,54 @@ def test_concentration_is_one_when_flat_and_ten_at_most() -> None:
     half[0, :10] = 3  # three quarters of the mass in half of the cells: 1.5 times in each tenth of it
     found = concentration(np.concatenate([flat, spot, half, 0 * flat]))
     assert found == pytest.approx([1, 10, 1.5, 0])
+
+
+PROMPT = "the burger on the red ball"
+
+
+@pytest.fixture(scope="module")
+def trajectory(tiny: UNet3D) -> Inversion:
+    """From noise straight to other noise: 20 levels, of which some are nearest to those that are read."""
+    made = torch.Generator().manual_seed(0)
+    schedule = tiny.schedule(20)
+    clean, noise = torch.randn(2, 1, 4, 2, 6, 10, generator=made)
+    pivots = torch.cat([a**0.5 * clean + (1 - a) ** 0.5 * noise for a in schedule.abar])
+    return Inversion(pivots, None, schedule, PROMPT, InvertSettings("ddim", 20, 1.0))
+
+
+def test_a_word_s_attention_is_its_mean_over_the_levels_that_are_read(tiny: UNet3D, trajectory: Inversion) -> None:
+    columns = columns_of(tiny.tokens(PROMPT), PROMPT, "burger")
+    schedule, embeds = trajectory.schedule, tiny.text(PROMPT).embeds
+    nearest = {min(range(20), key=lambda i: abs(schedule.abar[i] - level)) for level in LEVELS}
+    assert len(nearest) == 4
+    with torch.no_grad():
+        read = [
+            mean_map(attention_maps(tiny, trajectory.pivot(i), schedule.timesteps[i], embeds, columns), (6, 10))[0]
+            for i in nearest
+        ]
+    (found,) = words_attention(tiny, trajectory, [columns])
+    assert found.shape == (2, 6, 10) and found.dtype == np.float32
+    np.testing.assert_allclose(found, torch.stack(read).mean(0).numpy(), rtol=1e-5)
+
+
+def test_several_words_are_read_in_the_passes_of_one(
+    tiny: UNet3D, trajectory: Inversion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [columns_of(tiny.tokens(PROMPT), PROMPT, word) for word in ("ball", "burger")]
+    alone = [words_attention(tiny, trajectory, [columns])[0] for columns in words]
+    passes: list[int] = []
+    predict = tiny.predict
+
+    def counted(latents: Tensor, timestep: int, embeds: Tensor) -> Tensor:
+        passes.append(timestep)
+        return predict(latents, timestep, embeds)
+
+    monkeypatch.setattr(tiny, "predict", counted)
+    together = words_attention(tiny, trajectory, words)
+    assert len(passes) == len(LEVELS) and len(together) == 2
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+    assert np.abs(together[0] - together[1]).max() > 1e-4
+    layers = [tiny.layers()[1].name]
+    (coarse,) = words_attention(tiny, trajectory, words[:1], layers=layers)
+    assert coarse.shape == (2, 6, 10) and not np.allclose(coarse, alone[0], rtol=1e-3)

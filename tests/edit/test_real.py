@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -12,12 +13,16 @@ from torch import Tensor
 
 from tests.edit.pixels import PixelBackbone, noised
 from tests.edit.scenes import clip
+from vxedit.backbones.protocol import Backbone
 from vxedit.backbones.tokens import columns as columns_of
 from vxedit.backbones.unet3d import UNet3D
 from vxedit.edit.guidance import GuidanceSettings
 from vxedit.edit.locate import Located
-from vxedit.edit.real import Edited, Parts, Recipe, anchor_weight, edit, recipe
+from vxedit.edit.real import Parts, Recipe, _emptied, anchor_weight, edit, recipe, replaced
 from vxedit.edit.region import to_cells, touched_cells
+from vxedit.edit.scene import Scene, lay
+from vxedit.edit.task import Edited, Subject, Task
+from vxedit.edit.words import word_edit
 from vxedit.invert.inversion import Inversion, invert, replay_inversion
 from vxedit.job import InvertSettings
 from vxedit.render.scene import Rendered
@@ -52,9 +57,10 @@ class Editor:
     def __call__(
         self, how: Recipe, *, by: np.ndarray = BY, seed: int = 0, progress: Callable[[int, int], None] | None = None
     ) -> Edited:
-        made, targets = torch.Generator().manual_seed(seed), self.found.boxes + by
-        clip = self.backbone, self.inversion, self.frames, self.found
-        return edit(*clip, targets, self.columns, how, generator=made, progress=progress)
+        subject = Subject("ball", self.columns, self.found, self.found.boxes + by)
+        made = torch.Generator().manual_seed(seed)
+        task = Task(self.backbone, self.inversion, self.frames, (subject,), made, progress=progress)
+        return edit(task, how)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +72,11 @@ def outside(edited: Edited) -> Tensor:
     """The cells that no part of the edit region touches, as a mask of the latents' shape."""
     cells = touched_cells(edited.region.alpha, *edited.latents.shape[-2:])
     return (cells == 0)[None, None].expand_as(edited.latents)
+
+
+def laid(edited: Edited) -> Scene:
+    assert edited.scene is not None
+    return edited.scene
 
 
 PINNED = (Parts(), Parts(transport=False), Parts(anchor=False), replace(NOTHING, pinning=True))
@@ -149,7 +160,7 @@ def test_the_scene_is_laid_where_it_should_be(editor: Editor, truth: Rendered) -
     assert edited.region.alpha[truth.masks[0] | shifted].min() == 1
     rolled = np.roll(truth.frames, (8, 16), (1, 2)).astype(float)
     inner = edited.region.target > 0.99
-    assert np.abs(edited.scene.frames.astype(float) - rolled)[inner].mean() < 3
+    assert np.abs(laid(edited).frames.astype(float) - rolled)[inner].mean() < 3
     assert edited.expected is not None
     free = outside(edited)
     assert torch.equal(edited.expected[free], editor.inversion.clean[free])
@@ -157,7 +168,7 @@ def test_the_scene_is_laid_where_it_should_be(editor: Editor, truth: Rendered) -
 
 def test_a_move_by_nothing_lays_the_source(editor: Editor, truth: Rendered) -> None:
     edited = editor(Recipe(start=0.25, parts=Parts(guidance=False)), by=0 * BY)
-    assert np.abs(edited.scene.frames.astype(float) - truth.frames).mean() < 1
+    assert np.abs(laid(edited).frames.astype(float) - truth.frames).mean() < 1
     assert to_cells(edited.region.vacated, 8, 8).max() < 0.1 < to_cells(edited.region.source, 8, 8).max()
 
 
@@ -196,7 +207,7 @@ def test_the_model_and_the_inversion_are_as_before(editor: Editor, monkeypatch: 
     pivots = editor.inversion.pivots.clone()
     editor(recipe(0.7))
     broken = recipe(0.7, Parts(transport=False))
-    monkeypatch.setattr("vxedit.edit.real.box_energy", lambda *_: 1 / 0)
+    monkeypatch.setattr("vxedit.edit.branch.energy_of", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         editor(broken)
     assert sum(len(m._forward_pre_hooks) + len(m._forward_hooks) for m in modules) == 0
@@ -205,27 +216,121 @@ def test_the_model_and_the_inversion_are_as_before(editor: Editor, monkeypatch: 
     assert all(p.grad is None for m in modules for p in m.parameters(recurse=False))
 
 
-def test_the_objects_noise_goes_with_it_and_none_of_it_stays() -> None:
-    """With a network that sees no noise, what a run ends with still shows the noise that it started with."""
-    side, move = 128, 40
+A_CELLS, B_CELLS = (slice(5, 9), slice(2, 6)), (slice(5, 9), slice(9, 13))
+"""Rows and columns of two blocks of 4 x 4 cells."""
+
+
+def noise_left(targets: Mapping[str, tuple[slice, slice]]) -> tuple[Tensor, Tensor]:
+    """The noise (3, 2, 16, 16) that a clip was inverted to, and what a run without a network shows of it in the end.
+    The objects named in `targets` are moved there, in their order; A's noise lies 20 above the rest, B's 20 below."""
+    side = 128
     frames = np.random.default_rng(0).integers(100, 140, (2, side, side, 3)).astype(np.uint8)
-    masks = np.zeros((2, side, side), bool)
-    masks[:, 40:72, 16:48] = True  # 4 x 4 cells; its target lies clear of it
-    box = np.array([[16, 40, 48, 72]] * 2) / side
+    places = {"A": A_CELLS, "B": B_CELLS}
     backbone = PixelBackbone()
     clean = backbone.encode(frames)
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
-    of_object = (slice(None), slice(None), slice(None), slice(5, 9), slice(2, 6))
-    noise[of_object] += 20
+    subjects = []
+    for name, target in targets.items():
+        rows, columns = places[name]
+        noise[..., rows, columns] += {"A": 20, "B": -20}[name]
+        masks = np.zeros((2, side, side), bool)
+        masks[:, 8 * rows.start : 8 * rows.stop, 8 * columns.start : 8 * columns.stop] = True
+        subjects.append(Subject(name, (1,), Located(masks, box_of(rows, columns)), box_of(*target)))
     inversion = noised(clean, noise, 4)
-    edited = edit(
-        backbone, inversion, frames, Located(masks, box), box + np.array([move, 0, move, 0]) / side, (1,),
-        Recipe(start=1.0, parts=Parts(guidance=False, anchor=False)), generator=torch.Generator().manual_seed(0),
-    )  # fmt: skip
+    task = Task(cast(Backbone, backbone), inversion, frames, tuple(subjects), torch.Generator().manual_seed(0))
+    edited = edit(task, Recipe(start=1.0, parts=Parts(guidance=False, anchor=False)))
     first, last = inversion.schedule.abar[0], inversion.schedule.abar[-1]
     begun = edited.latents * (first / last) ** 0.5
     assert edited.expected is not None
-    carried = (begun - first**0.5 * edited.expected) / (1 - first) ** 0.5
-    torch.testing.assert_close(carried[..., 5:9, 7:11], noise[of_object], rtol=0, atol=1e-3)
-    assert float(carried[of_object].abs().max()) < 8
-    assert float(carried[of_object].std()) == pytest.approx(1, abs=0.3)
+    return noise[0], ((begun - first**0.5 * edited.expected) / (1 - first) ** 0.5)[0]
+
+
+def box_of(rows: slice, columns: slice) -> np.ndarray:
+    return np.array([[columns.start, rows.start, columns.stop, rows.stop]] * 2) / 16
+
+
+def test_the_objects_noise_goes_with_it_and_none_of_it_stays() -> None:
+    """With a network that sees no noise, what a run ends with still shows the noise that it started with."""
+    target = (slice(5, 9), slice(7, 11))  # clear of where it was
+    noise, carried = noise_left({"A": target})
+    torch.testing.assert_close(carried[(..., *target)], noise[(..., *A_CELLS)], rtol=0, atol=1e-3)
+    left = carried[(..., *A_CELLS)]
+    assert float(left.abs().max()) < 8
+    assert float(left.std()) == pytest.approx(1, abs=0.3)
+
+
+def test_the_noise_of_objects_that_change_places_changes_places() -> None:
+    """Each one's is taken before its place gets the other's or the background's."""
+    noise, carried = noise_left({"A": B_CELLS, "B": A_CELLS})
+    torch.testing.assert_close(carried[(..., *B_CELLS)], noise[(..., *A_CELLS)], rtol=0, atol=1e-3)
+    torch.testing.assert_close(carried[(..., *A_CELLS)], noise[(..., *B_CELLS)], rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("order", ["AB", "BA"])
+def test_where_targets_meet_the_noise_is_the_later_objects(order: str) -> None:
+    target = (slice(11, 15), slice(5, 9))
+    noise, carried = noise_left(dict.fromkeys(order, target))
+    own = {"A": A_CELLS, "B": B_CELLS}[order[1]]
+    torch.testing.assert_close(carried[(..., *target)], noise[(..., *own)], rtol=0, atol=1e-3)
+    for cells in (A_CELLS, B_CELLS):
+        assert float(carried[(..., *cells)].abs().max()) < 8
+
+
+def test_two_objects_share_one_region_and_the_rest_is_the_sources(editor: Editor, truth: Rendered) -> None:
+    """The ball goes down to the right; what lies above it goes to the upper right corner."""
+    masks = np.zeros_like(truth.masks[0])
+    masks[:, 4:12, 8:20] = True
+    boxes = np.repeat(np.array([[8, 4, 20, 12]]) / 64, 4, 0)
+    other = Subject("red", (2,), Located(masks, boxes), boxes + np.array([36, 0, 36, 0]) / 64)
+    subject = Subject("ball", editor.columns, editor.found, editor.found.boxes + BY)
+    chance = torch.Generator().manual_seed(0)
+    task = Task(editor.backbone, editor.inversion, editor.frames, (subject, other), chance)
+    edited = edit(task, recipe(0.7))
+    assert edited.region.alpha[:, 4:12, 44:56].min() == edited.region.alpha[truth.masks[0] | masks].min() == 1
+    assert laid(edited).covers.shape == (2, 4, 64, 64)
+    free = outside(edited)
+    assert 0.05 < float(free.float().mean()) < 0.7
+    assert torch.equal(edited.latents[free], editor.inversion.clean[free])
+    corner = edited.latents[..., 1, 6] - editor.inversion.clean[..., 1, 6]
+    assert float(corner.abs().max()) > 1e-3
+    assert edited.energy_before is not None and edited.energy_before.shape == (4,)
+
+
+def test_words_that_change_get_room_and_leave_the_rest_the_sources(editor: Editor) -> None:
+    words = word_edit(editor.backbone.tokens, editor.inversion.prompt, replace={"ball": "burger"})
+    subject = Subject("ball", editor.columns, editor.found, editor.found.boxes)
+    chance = torch.Generator().manual_seed(0)
+    task = Task(editor.backbone, editor.inversion, editor.frames, (subject,), chance)
+    how = Recipe(parts=Parts(guidance=False))
+    plain, changed = edit(task, how), edit(replace(task, words=words, generator=torch.Generator().manual_seed(0)), how)
+    assert changed.region.alpha.mean() > 1.15 * plain.region.alpha.mean()
+    free = outside(changed)
+    assert torch.equal(changed.latents[free], editor.inversion.clean[free])
+    assert (changed.latents - plain.latents).abs().max() > 1e-2
+    assert changed.forwards > plain.forwards  # the source's passes are counted
+
+
+def test_an_object_that_becomes_another_begins_without_the_old_one(
+    editor: Editor, truth: Rendered, found: Located
+) -> None:
+    """Its cells hold neither its pixels nor its noise; a word that is only stressed keeps both."""
+    tokens, prompt = editor.backbone.tokens, editor.inversion.prompt
+    subject = Subject("ball", editor.columns, found, found.boxes)
+    begun = {}
+    for name, words in (
+        ("other", word_edit(tokens, prompt, replace={"ball": "burger"})),
+        ("stressed", word_edit(tokens, prompt, weights={"ball": 2.0})),
+    ):
+        chance = torch.Generator().manual_seed(0)
+        task = Task(editor.backbone, editor.inversion, editor.frames, (subject,), chance, words)
+        scene = lay(task.frames, [(found, found.boxes)])
+        begun[name] = _emptied(task, scene, editor.inversion.clean, 1)
+        assert replaced(task) == [name == "other"]
+    (cells, (clean, noise)), (none, (same, _)) = begun["other"], begun["stressed"]
+    inside = (cells > 0)[None, None].expand_as(clean)
+    assert 0.02 < float(cells.mean()) < 0.5 and not none.any()
+    assert torch.equal(same, editor.inversion.clean)
+    background = editor.backbone.encode(truth.clean)
+    left, was = ((latents - background)[inside].abs().mean() for latents in (clean, editor.inversion.clean))
+    assert left < 0.6 * was
+    assert (noise - editor.inversion.noise(0))[inside].abs().mean() > 0.1

@@ -50,7 +50,7 @@ def shifted(truth: Rendered) -> np.ndarray:
 def test_the_object_stands_at_its_target_and_its_old_place_is_clean(name: str, place: str) -> None:
     truth, moved = before_and_after(name, place)
     source = truth.frames.copy()
-    scene = lay(truth.frames, known(truth), shifted(truth))
+    scene = lay(truth.frames, [(known(truth), shifted(truth))])
     assert scene.frames.dtype == np.uint8 and np.array_equal(truth.frames, source)
     there = moved.masks[0]
     left = grown(truth.masks[0], 4) & ~grown(there, 4)
@@ -66,7 +66,7 @@ def test_the_object_stands_at_its_target_and_its_old_place_is_clean(name: str, p
 def test_what_neither_hides_is_the_source_bit_for_bit() -> None:
     truth, _ = before_and_after("ball", "gravel")
     found = known(truth)
-    scene = lay(truth.frames, found, shifted(truth))
+    scene = lay(truth.frames, [(found, shifted(truth))])
     apart = ~hidden_by(found) & (scene.target == 0)
     assert apart.mean() > 0.5
     assert np.array_equal(scene.frames[apart], truth.frames[apart])
@@ -77,7 +77,7 @@ def test_what_neither_hides_is_the_source_bit_for_bit() -> None:
 def test_an_object_laid_where_it_was_gives_the_source_back(name: str, place: str) -> None:
     truth, _ = before_and_after(name, place)
     found = known(truth)
-    scene = lay(truth.frames, found, found.boxes)
+    scene = lay(truth.frames, [(found, found.boxes)])
     inner = eroded(truth.masks[0], 3)
     assert np.abs(scene.frames[inner].astype(int) - truth.frames[inner]).max() <= 1
     assert psnr(scene.frames, truth.frames) > 34 > psnr(truth.clean, truth.frames) + 8
@@ -90,15 +90,83 @@ def test_each_frame_has_its_own_box() -> None:
     truth, _ = before_and_after("ball", "gravel", frames=4)
     low, side = np.array([[4, 50], [20, 40], [50, 60], [60, 10]]) / 96, np.array([30, 24, 20, 27])[:, None] / 96
     targets = np.hstack([low, low + side])
-    scene = lay(truth.frames, known(truth), targets)
+    scene = lay(truth.frames, [(known(truth), targets)])
     assert np.abs(mask_boxes(scene.target > 0.5) - targets).max() * 96 <= 1.5
+
+
+RED, GREEN = np.array([220, 30, 30], np.uint8), np.array([20, 190, 60], np.uint8)
+
+
+def two_squares(*, frames: int = 4, side: int = 96) -> tuple[np.ndarray, np.ndarray, Located, Located]:
+    """A red and a green square of 24 pixels that wander over a still texture: the clip, the texture, and where they
+    are. Each leaves what it hides free in other frames."""
+    made = np.random.default_rng(5).uniform(70, 150, (side, side, 3)).astype(np.float32)
+    behind = np.repeat(cv2.GaussianBlur(made, (0, 0), 3.0)[None].astype(np.uint8), frames, 0)
+    shown, found = behind.copy(), []
+    for colour, left, top, step in ((RED, 8, 10, (6, 9)), (GREEN, 56, 58, (3, -10))):
+        masks = np.zeros((frames, side, side), bool)
+        for i in range(frames):
+            x, y = left + step[0] * i, top + step[1] * i
+            masks[i, y : y + 24, x : x + 24] = True
+        shown[masks] = colour
+        found.append(Located(masks, mask_boxes(masks)))
+    return shown, behind, found[0], found[1]
+
+
+def inner(boxes: np.ndarray, *, side: int = 96, edge: int = 3) -> np.ndarray:
+    """The pixels that lie well inside boxes of whole pixels, bool (F, side, side)."""
+    masks = np.zeros((len(boxes), side, side), bool)
+    for i, (x0, y0, x1, y1) in enumerate(np.rint(boxes * side).astype(int)):
+        masks[i, y0 + edge : y1 - edge, x0 + edge : x1 - edge] = True
+    return masks
+
+
+def test_two_objects_both_reach_their_targets_and_the_later_covers_the_earlier() -> None:
+    shown, behind, red, green = two_squares()
+    first, second = (np.repeat(np.array([box]) / 96, 4, 0) for box in ([40, 8, 64, 32], [52, 20, 76, 44]))
+    scene = lay(shown, [(red, first), (green, second)])
+    front, hidden = inner(second), inner(first) & ~inner(second, edge=-3)
+    assert np.abs(scene.frames[front].astype(int) - GREEN).max() <= 1
+    assert np.abs(scene.frames[hidden].astype(int) - RED).max() <= 1
+    assert scene.covers.shape == (2, 4, 96, 96)
+    assert scene.covers[0][front].max() < 0.01 and scene.covers[0][hidden].min() > 0.99
+    assert scene.covers[1][front].min() > 0.99 and scene.covers[1][hidden].max() < 0.01
+    np.testing.assert_allclose(scene.target, scene.covers.sum(0).clip(0, 1), atol=1e-6)
+    assert scene.covers.sum(0).max() <= 1 + 1e-5
+    # where they were and are not, the texture is; no ghost of either is left
+    gone = (red.masks | green.masks) & ~grown(scene.target > 0.01, 2)
+    assert gone.mean() > 0.05 and psnr(scene.frames[gone], behind[gone]) > 35 > psnr(shown[gone], behind[gone]) + 15
+    assert scene.source[red.masks | green.masks].min() == 1
+    other_way = lay(shown, [(green, second), (red, first)])
+    assert np.abs(other_way.frames[inner(first)].astype(int) - RED).max() <= 1
+
+
+def test_objects_that_change_places_do_not_wipe_each_other_out() -> None:
+    """Each goes where the other is, in every frame: what is cleared for one must not clear the other away."""
+    shown, _, red, green = two_squares()
+    scene = lay(shown, [(red, green.boxes), (green, red.boxes)])
+    assert np.abs(scene.frames[inner(green.boxes)].astype(int) - RED).max() <= 1
+    assert np.abs(scene.frames[inner(red.boxes)].astype(int) - GREEN).max() <= 1
+    alone = lay(shown, [(red, green.boxes)])
+    left = inner(green.boxes)
+    assert np.abs(alone.frames[left].astype(int) - RED).max() <= 1  # in front of one that isn't moved
+    stays = inner(green.boxes, edge=-6) & ~inner(green.boxes, edge=-3)
+    assert np.array_equal(alone.frames[stays], shown[stays])
+
+
+def test_both_are_laid_the_same_at_a_larger_size() -> None:
+    shown, _, red, green = two_squares()
+    objects = [(red, green.boxes), (green, green.boxes)]
+    large = enlarge(lay(shown, objects), resize_frames(shown, 192, 192), objects)
+    assert large.covers.shape == (2, 4, 192, 192)
+    assert np.abs(large.frames[inner(green.boxes, side=192, edge=8)].astype(int) - GREEN).max() <= 2
 
 
 def test_what_may_be_the_object_is_not_taken_for_background() -> None:
     truth, moved = before_and_after("car", "a meadow")
     core, targets = eroded(truth.masks[0], 4), shifted(truth)
-    narrow = lay(truth.frames, Located(core, truth.boxes[0]), targets)
-    wide = lay(truth.frames, Located(core, truth.boxes[0], truth.masks[0]), targets)
+    narrow = lay(truth.frames, [(Located(core, truth.boxes[0]), targets)])
+    wide = lay(truth.frames, [(Located(core, truth.boxes[0], truth.masks[0]), targets)])
     left = truth.masks[0] & ~grown(moved.masks[0], 3)
     assert psnr(wide.frames[left], truth.clean[left]) > 28
     assert psnr(narrow.frames[left], truth.clean[left]) < 22  # a ghost is left
@@ -110,8 +178,8 @@ def test_what_may_be_the_object_is_not_taken_for_background() -> None:
 def test_a_camera_that_is_known_is_taken_as_it_is() -> None:
     truth, _ = before_and_after("ball", "gravel", frames=3)
     still = np.repeat(np.eye(3)[None], 3, 0)
-    told = lay(truth.frames, replace(known(truth), camera=still), shifted(truth))
-    measured = lay(truth.frames, known(truth), shifted(truth))
+    told = lay(truth.frames, [(replace(known(truth), camera=still), shifted(truth))])
+    measured = lay(truth.frames, [(known(truth), shifted(truth))])
     assert np.array_equal(told.camera, still)
     assert measured.camera[2][:2, 2] == pytest.approx([-0.12 * 96, 0.06 * 96], abs=0.5)
     hidden = hidden_by(known(truth)) & told.plate.known & measured.plate.known
@@ -124,8 +192,8 @@ def small_and_large(name: str, place: str) -> tuple[Scene, Scene, Rendered, Rend
     large, moved = before_and_after(name, place, size=128, frames=4)
     found = known(before_and_after(name, place, size=64, frames=4)[0])
     targets = found.boxes + np.tile(SHIFT, 2)
-    scene = lay(resize_frames(large.frames, 64, 64), found, targets)
-    return scene, enlarge(scene, large.frames, found, targets), large, moved
+    scene = lay(resize_frames(large.frames, 64, 64), [(found, targets)])
+    return scene, enlarge(scene, large.frames, [(found, targets)]), large, moved
 
 
 @pytest.mark.parametrize(("name", "place"), [("balloon", "gravel"), ("car", "a meadow")])
@@ -145,8 +213,8 @@ def test_enlarged_it_keeps_out_what_may_be_the_object() -> None:
     truth, moved = before_and_after("car", "a meadow", size=128, frames=4)
     at64, _ = before_and_after("car", "a meadow", size=64, frames=4)
     found = Located(eroded(at64.masks[0], 3), at64.boxes[0], at64.masks[0])
-    scene = lay(resize_frames(truth.frames, 64, 64), found, shifted(at64))
-    large = enlarge(scene, truth.frames, found, shifted(at64))
+    scene = lay(resize_frames(truth.frames, 64, 64), [(found, shifted(at64))])
+    large = enlarge(scene, truth.frames, [(found, shifted(at64))])
     left = truth.masks[0] & ~grown(moved.masks[0], 4)
     assert psnr(large.frames[left], truth.clean[left]) > 25
 
@@ -156,8 +224,8 @@ def test_enlarging_takes_the_camera_along() -> None:
     truth, _ = before_and_after("ball", "gravel", size=64, frames=3)
     camera = np.array([np.eye(3), [[1.02, 0.01, -4], [-0.01, 0.98, 2.5], [0, 0, 1]], [[1, 0, 5], [0, 1, 0], [0, 0, 1]]])
     found = replace(known(truth), camera=camera)
-    scene = lay(truth.frames, found, found.boxes)
-    large = enlarge(scene, resize_frames(truth.frames, 96, 128), found, found.boxes)
+    scene = lay(truth.frames, [(found, found.boxes)])
+    large = enlarge(scene, resize_frames(truth.frames, 96, 128), [(found, found.boxes)])
     ratio = np.array([128 / 64, 96 / 64])
     for x, y in ((0, 0), (13, 40), (63, 20)):
         at = (np.array([x, y]) + 0.5) * ratio - 0.5
@@ -168,8 +236,8 @@ def test_enlarging_takes_the_camera_along() -> None:
 
 def test_at_its_own_size_it_is_the_scene_itself() -> None:
     truth, _ = before_and_after("ball", "gravel", size=64, frames=3)
-    scene = lay(truth.frames, known(truth), shifted(truth))
-    assert enlarge(scene, truth.frames, known(truth), shifted(truth)) is scene
+    scene = lay(truth.frames, [(known(truth), shifted(truth))])
+    assert enlarge(scene, truth.frames, [(known(truth), shifted(truth))]) is scene
 
 
 @pytest.mark.parametrize("sigma", [0.0, 0.7, 1.5])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vxedit.errors import UsageError
-from vxedit.io.prompts import Prompt, find_prompt
+from vxedit.io.prompts import EDITED, Prompt, find_prompt
 
 
 @pytest.fixture
@@ -84,3 +84,8 @@ def test_the_longest_caption(clip: Path) -> None:
 )
 def test_sentence(clip: Path, obj: str, sentence: str) -> None:
     assert find_prompt(clip, obj, None, None).text == sentence
+
+
+def test_what_an_edit_noted_in_its_video_is_no_caption(tmp_path: Path) -> None:
+    found = find_prompt(tmp_path / "out.mp4", "burger", None, f"{EDITED}: burger along left")
+    assert found.origin == "made from --obj" and found.text == "a burger"

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 
 from vxedit.backbones.protocol import Backbone
-from vxedit.edit.attention import attention_maps, mean_map
+from vxedit.edit.attention import mean_map, words_maps
 from vxedit.errors import UsageError
 from vxedit.invert.inversion import Inversion
 
@@ -35,23 +34,29 @@ class Located:
     camera: np.ndarray | None = None
 
 
-def word_attention(
-    backbone: Backbone, inversion: Inversion, columns: Sequence[int], *, layers: Sequence[str] | None = None
-) -> Tensor:
-    """The word's attention along the trajectory, (f, h, w) on the latents' grid: the mean over a few levels of
-    noise."""
+def words_attention(
+    backbone: Backbone,
+    inversion: Inversion,
+    words: Sequence[Sequence[int]],
+    *,
+    layers: Sequence[str] | None = None,
+) -> list[np.ndarray]:
+    """The attention on each word, given by its columns, along the trajectory: (f, h, w) on the latents' grid, the mean
+    over a few levels of noise."""
     embeds = backbone.text(inversion.prompt).embeds
     height, width = inversion.pivots.shape[-2:]
     abar = np.array(inversion.schedule.abar[:-1])
     chosen = sorted({int(np.abs(abar - level).argmin()) for level in LEVELS})
-    total = torch.zeros(inversion.pivots.shape[2], height, width)
+    total = torch.zeros(len(words), inversion.pivots.shape[2], height, width)
     with torch.no_grad():
         for i in chosen:
-            maps = attention_maps(
-                backbone, inversion.pivot(i), inversion.schedule.timesteps[i], embeds, columns, layers=layers
+            maps = words_maps(
+                backbone, inversion.pivot(i), inversion.schedule.timesteps[i], embeds, words, layers=layers
             )
-            total += mean_map(maps, (height, width))[0].float().cpu()
-    return total / len(chosen)
+            for k in range(len(words)):
+                one = {name: found[:, k] for name, found in maps.items()}
+                total[k] += mean_map(one, (height, width))[0].float().cpu()
+    return list((total / len(chosen)).numpy())
 
 
 def concentration(attention: np.ndarray) -> np.ndarray:

@@ -10,23 +10,22 @@ pinning     outside the edit region every step is the source's own
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vxedit.backbones.protocol import Backbone
-from vxedit.edit.attention import attention_maps
-from vxedit.edit.energy import box_energy, rasterise
+from vxedit.edit.branch import Branch
 from vxedit.edit.guidance import GuidanceSettings, guide
-from vxedit.edit.locate import Located
+from vxedit.edit.objective import Weights
 from vxedit.edit.region import Region, region_of, to_cells, touched_cells
 from vxedit.edit.scene import Scene, lay
+from vxedit.edit.task import Edited, Task
 from vxedit.edit.transport import carry_noise, refill_noise
+from vxedit.edit.word_control import TakeoverSettings
 from vxedit.invert.ddim import step
-from vxedit.invert.inversion import Inversion, denoiser
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,8 @@ class Parts:
 class Recipe:
     """`start`: the share of the steps that are run anew. `anchor_full`, `anchor_end`: shares of all steps up to which
     the anchor is whole and after which it is gone. `margin`, `seam`: the edit region beyond the object, in pixels of a
-    frame 128 wide. `guidance_scale` None: the inversion's own."""
+    frame 128 wide. `guidance_scale` None: the inversion's own. `word_room`: how many times the margin is where words
+    change, since what an object becomes may be larger. `weights`: the terms of the guidance's energy."""
 
     start: float = 0.8
     anchor_full: float = 0.75
@@ -51,7 +51,10 @@ class Recipe:
     margin: float = 8.0
     seam: float = 4.0
     guidance_scale: float | None = None
+    words: TakeoverSettings = field(default_factory=TakeoverSettings)
+    word_room: float = 2.0
     guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
+    weights: Weights = field(default_factory=Weights)
     parts: Parts = field(default_factory=Parts)
 
 
@@ -62,56 +65,43 @@ def recipe(strength: float, parts: Parts | None = None) -> Recipe:
     return Recipe(start=0.3 + 0.5 * strength, guidance=guidance, parts=parts or Parts())
 
 
-@dataclass(frozen=True)
-class Edited:
-    """`latents` (1, C, f, h, w) of the edited clip; `expected`, those of the scene as it was laid, or None without
-    transport; its `region` and `scene`; energies (f,) of the attention before and after guidance; forward passes of
-    the network, and passes with a gradient (early-stopped)."""
-
-    latents: Tensor
-    expected: Tensor | None
-    region: Region
-    scene: Scene
-    energy_before: Tensor | None
-    energy_after: Tensor | None
-    forwards: int
-    guided: int
+def edit(task: Task, how: Recipe) -> Edited:
+    """Move the task's objects."""
+    scale = task.frames.shape[2] / 128
+    scene = lay(task.frames, [(subject.found, subject.targets) for subject in task.subjects])
+    if any(replaced(task)):
+        how = replace(how, start=1.0, words=replace(how.words, cross=0.4, self_=0.0))
+    margin = how.margin * (1 if task.words is None else how.word_room)
+    region = region_of(scene.source, scene.target, margin=round(margin * scale), seam=round(how.seam * scale))
+    return _run(task, how, region, scene, _Anchors.build(task, region, scene, how))
 
 
-def edit(
-    backbone: Backbone,
-    inversion: Inversion,
-    frames: np.ndarray,
-    found: Located,
-    targets: np.ndarray,
-    columns: Sequence[int],
-    how: Recipe,
-    *,
-    generator: torch.Generator,
-    progress: Callable[[int, int], None] | None = None,
-) -> Edited:
-    """Move the object.
-
-    frames uint8 (F, H, W, 3): the clip at the model's size, as inverted. found: the object in it. targets (F, 4):
-    boxes xyxy in [0, 1] where it should be. columns: its word's tokens. generator: for the fill of the vacated place.
-    """
-    scale = frames.shape[2] / 128
-    scene = lay(frames, found, targets)
-    region = region_of(scene.source, scene.target, margin=round(how.margin * scale), seam=round(how.seam * scale))
-    anchors = _Anchors.build(backbone, inversion, found.boxes, targets, region, scene, how, generator)
-    return _run(backbone, inversion, targets, columns, how, region, scene, anchors, progress)
+def replaced(task: Task) -> list[bool]:
+    """Of each subject, whether its words become others. Such an object is drawn anew from the first step on, and not
+    over the old one's attention to its own places, which is its shape."""
+    words = task.words
+    return [words is not None and words.replaces(subject.columns) for subject in task.subjects]
 
 
 @dataclass(frozen=True)
 class _Anchors:
     """The transported trajectory, as its clean latents and noise, and on the latents' grid (1, 1, f, h, w): `edit`,
-    the cells that may change; `hold`, how firmly each is anchored, 0 to 1."""
+    the cells that may change; `hold`, how firmly each is anchored, 0 to 1; `renew`, those of objects that become
+    others. There a run begins without the object: `bare` are clean latents and noise without it, since the inverted
+    noise of an object draws that object whatever the prompt says."""
 
     clean: Tensor
     noise: Callable[[int], Tensor]
     edit: Tensor
     hold: Tensor
+    renew: Tensor
+    bare: tuple[Tensor, Tensor]
     abar: tuple[float, ...]
+
+    def without(self, i: int) -> Tensor:
+        """The transported latents at level i, without the objects that become others."""
+        a, (clean, noise) = self.abar[i], self.bare
+        return torch.where(self.renew > 0, a**0.5 * clean + (1 - a) ** 0.5 * noise, self.at(i))
 
     def at(self, i: int) -> Tensor:
         """The transported latents at level i."""
@@ -119,39 +109,55 @@ class _Anchors:
         return a**0.5 * self.clean + (1 - a) ** 0.5 * self.noise(i)
 
     @classmethod
-    def build(
-        cls,
-        backbone: Backbone,
-        inversion: Inversion,
-        sources: np.ndarray,
-        targets: np.ndarray,
-        region: Region,
-        scene: Scene,
-        how: Recipe,
-        generator: torch.Generator,
-    ) -> _Anchors:
+    def build(cls, task: Task, region: Region, scene: Scene, how: Recipe) -> _Anchors:
+        inversion = task.inversion
         height, width = inversion.pivots.shape[-2:]
         cells = touched_cells(np.maximum(region.source, region.target), height, width)
         places = (scene.source, scene.target, region.vacated)
         source_cells, target_cells, vacated_cells = (to_cells(place, height, width) for place in places)
+        covers = [to_cells(cover, height, width) for cover in scene.covers]
         device = inversion.pivots.device
         cells = cells[None, None].to(device)
         clean, hold = inversion.clean, torch.zeros_like(target_cells)
         if how.parts.transport:
-            clean = _mix(inversion.clean, backbone.encode(scene.frames), cells)
-            hold = to_cells(np.maximum(scene.target > 0.5, scene.plate.known), height, width)
-        seed = int(torch.randint(2**31, (1,), generator=generator))
+            clean = _mix(inversion.clean, task.backbone.encode(scene.frames), cells)
+            # an object that is to become another is held nowhere; its words' attention holds the layout
+            objects = scene.target > 0.5 if task.words is None else np.zeros_like(scene.target)
+            free = scene.plate.known & ~((scene.target > 0.1) & (task.words is not None))
+            hold = to_cells(np.maximum(objects, free), height, width)
+        seed = int(torch.randint(2**31, (1,), generator=task.generator))
 
         def noise(i: int) -> Tensor:
             own = inversion.noise(i)
             if not how.parts.transport:
                 return own
             own, fresh = own.cpu(), torch.Generator().manual_seed(seed)
-            # the object's noise is carried from where it was, before that place gets the background's
-            moved, bare = carry_noise(own, sources, targets, target_cells), refill_noise(own, source_cells > 0.1, fresh)
-            return torch.where((vacated_cells > 0.1) & (target_cells <= 0.3), bare, moved).to(device)
+            # an object's noise is carried from where it was, before that place gets the background's
+            moved = own
+            for subject, cover in zip(task.subjects, covers, strict=True):
+                carried = carry_noise(own, subject.found.boxes, subject.targets, cover)
+                moved = torch.where(cover > 0.5, carried, moved)
+            empty = refill_noise(own, source_cells > 0.1, fresh)
+            return torch.where((vacated_cells > 0.1) & (target_cells <= 0.3), empty, moved).to(device)
 
-        return cls(clean, noise, cells, hold[None, None].to(device), inversion.schedule.abar)
+        renew, bare = _emptied(task, scene, clean, seed + 1)
+        on_grid = hold[None, None].to(device), renew[None, None].to(device)
+        return cls(clean, noise, cells, *on_grid, bare, inversion.schedule.abar)
+
+
+def _emptied(task: Task, scene: Scene, clean: Tensor, seed: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """The cells (f, h, w) of objects that become others, 0 or 1, and there the clean latents without them and noise of
+    the background, (1, C, f, h, w) each."""
+    _, _, frames, height, width = clean.shape
+    gone = replaced(task)
+    if not any(gone):
+        return torch.zeros(frames, height, width), (clean, torch.zeros_like(clean))
+    cover = np.clip(scene.covers[gone].sum(0), 0, 1)
+    without = scene.frames + cover[..., None] * (scene.plate.frames - scene.frames.astype(np.float32))
+    emptied = task.backbone.encode(np.clip(without + 0.5, 0, 255).astype(np.uint8))
+    hole = to_cells(np.maximum(scene.source, scene.target), height, width) > 0.1
+    bare = refill_noise(task.inversion.noise(0).cpu(), hole, torch.Generator().manual_seed(seed)).to(clean.device)
+    return (to_cells(cover, height, width) > 0.02).float(), (emptied, bare)
 
 
 def anchor_weight(done: float, how: Recipe) -> float:
@@ -161,67 +167,42 @@ def anchor_weight(done: float, how: Recipe) -> float:
     return max(0.0, (how.anchor_end - done) / (how.anchor_end - how.anchor_full))
 
 
-def _run(
-    backbone: Backbone,
-    inversion: Inversion,
-    targets: np.ndarray,
-    columns: Sequence[int],
-    how: Recipe,
-    region: Region,
-    scene: Scene,
-    anchors: _Anchors,
-    progress: Callable[[int, int], None] | None,
-) -> Edited:
-    schedule, count = inversion.schedule, len(inversion.schedule)
-    denoise = denoiser(backbone, inversion, how.guidance_scale)
-    aim = rasterise(
-        np.stack([targets[list(span)].mean(0) for span in backbone.spans(len(targets))]), *inversion.pivots.shape[-2:]
-    )
+def _run(task: Task, how: Recipe, region: Region, scene: Scene, anchors: _Anchors) -> Edited:
+    inversion, schedule = task.inversion, task.inversion.schedule
+    count = len(schedule)
+    branch = Branch(task, how.weights, how.words, scale=how.guidance_scale)
     first = count - max(1, round(how.start * count))
-    x = anchors.at(first) if how.parts.transport else inversion.pivot(first)
-    if how.parts.pinning:
-        x = _mix(inversion.pivot(first), x, anchors.edit)
+
+    def source(i: int, *, without: bool = False) -> Tensor:
+        """The clip as it should have been at level i: the transported trajectory in its frame."""
+        if not how.parts.transport:
+            return inversion.pivot(i)
+        laid = anchors.without(i) if without else anchors.at(i)
+        return _mix(inversion.pivot(i), laid, anchors.edit) if how.parts.pinning else laid
+
+    x = source(first, without=True)
     before = after = None
     guided = 0
     for i in range(first, count):
         if how.parts.guidance and (i - first) < how.guidance.until * count:
-            energy = _energy(backbone, denoise.conditional, schedule.timesteps[i], columns, aim)
             allowed = anchors.edit if how.parts.pinning else torch.ones_like(anchors.edit)
-            result = guide(energy, x, allowed, how.guidance)
+            result = guide(branch.energy(i), x, allowed, how.guidance)
             x, guided = result.latents, guided + result.passes
             before, after = result.before if before is None else before, result.after
-        x = step(x, denoise(x, i), schedule.abar[i], schedule.abar[i + 1])
+        x = step(x, branch.noise(x, i, source), schedule.abar[i], schedule.abar[i + 1])
         if how.parts.anchor and how.parts.transport:
             pull = anchor_weight((i + 1) / count, how)
             if pull > 0:
                 x = _mix(x, anchors.at(i + 1), pull * anchors.hold)
+        x = branch.blended(x, i, source(i + 1, without=True))
         if how.parts.pinning:
             x = _mix(inversion.pivot(i + 1), x, anchors.edit)
-        if progress:
-            progress(i - first + 1, count - first)
-    return Edited(
-        x, anchors.clean if how.parts.transport else None, region, scene, before, after, denoise.forwards, guided
-    )
+        task.tell(i - first + 1, count - first)
+    # what becomes another object has no detail to be given back
+    expected = anchors.clean if how.parts.transport and not bool(anchors.renew.any()) else None
+    return Edited(x, expected, region, scene, before, after, branch.forwards, guided)
 
 
 def _mix(low: Tensor, high: Tensor, share: Tensor) -> Tensor:
     """low where share is 0 (bit for bit), high where it is 1."""
     return torch.where(share > 0, low + share * (high - low), low)
-
-
-def _energy(
-    backbone: Backbone, embeds: Tensor, timestep: int, columns: Sequence[int], aim: Tensor
-) -> Callable[[Tensor], Tensor]:
-    """The mean box energy over the steering layers, each on its own grid."""
-
-    def energy(x: Tensor) -> Tensor:
-        maps = attention_maps(backbone, x, timestep, embeds, columns)
-        each = [
-            box_energy(
-                m, torch.nn.functional.interpolate(aim[:, None], size=m.shape[-2:], mode="area")[:, 0].to(m.device)
-            )[0]
-            for m in maps.values()
-        ]
-        return torch.stack(each).mean(0)
-
-    return energy

@@ -1,4 +1,4 @@
-"""The scene as it should look, cut and laid together from the source's own pixels: the object at its target over a
+"""The scene as it should look, cut and laid together from the source's own pixels: the objects at their targets over a
 clean plate.
 
 It is not the result: outlines, light and what no frame shows are wrong in it. It says what goes where, and the model
@@ -7,6 +7,7 @@ makes it true.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -17,44 +18,59 @@ from vxedit.edit.plate import Plate, clean_plate, register
 from vxedit.edit.refine import hidden_by
 from vxedit.edit.transport import carry
 
+Moved = tuple[Located, np.ndarray]
+"""An object that was found, and the boxes (F, 4) it should stand in."""
+
 
 @dataclass(frozen=True)
 class Scene:
-    """`frames` uint8 (F, H, W, 3), the object laid over the `plate`; `source`, `target`: its cover before (with
-    whatever may be it) and after, float32 (F, H, W) in [0, 1]; `camera` (F, 3, 3), the camera's motion in pixels, as
-    `register` gives it."""
+    """`frames` uint8 (F, H, W, 3), the objects laid over the `plate`, later ones over earlier ones; `source`, `target`:
+    their cover before (with whatever may be theirs) and after, float32 (F, H, W) in [0, 1]; `covers` (n, F, H, W), what
+    is to be seen of each at its target; `camera` (F, 3, 3), the camera's motion in pixels, as `register` gives it."""
 
     frames: np.ndarray
     source: np.ndarray
     target: np.ndarray
+    covers: np.ndarray
     plate: Plate
     camera: np.ndarray
 
 
-def lay(frames: np.ndarray, found: Located, targets: np.ndarray) -> Scene:
-    """Lay the object that was found in frames uint8 (F, H, W, 3) so that it stands in boxes `targets` (F, 4)."""
-    hidden = hidden_by(found)
-    camera = register(frames, hidden) if found.camera is None else found.camera
+def lay(frames: np.ndarray, objects: Sequence[Moved]) -> Scene:
+    """Lay the objects that were found in frames uint8 (F, H, W, 3) so that they stand in their boxes."""
+    hidden = np.logical_or.reduce([hidden_by(found) for found, _ in objects])
+    known = next((found.camera for found, _ in objects if found.camera is not None), None)
+    camera = register(frames, hidden) if known is None else known
     plate = clean_plate(frames, hidden, camera)
-    soft = soften(found.masks, 0.7 * frames.shape[2] / 128)
-    colour, cover = carry(frames, soft, found.boxes, targets)
-    laid = plate.frames * (1 - cover[..., None]) + colour
-    source = np.maximum(soft, found.masks if found.reach is None else found.reach)
-    return Scene(np.clip(laid + 0.5, 0, 255).astype(np.uint8), source, cover, plate, camera)
+    laid = plate.frames.astype(np.float32)
+    source = np.zeros(frames.shape[:3], np.float32)
+    covers: list[np.ndarray] = []
+    for found, targets in objects:
+        soft = soften(found.masks, 0.7 * frames.shape[2] / 128)
+        colour, cover = carry(frames, soft, found.boxes, targets)
+        laid = laid * (1 - cover[..., None]) + colour
+        covers = [below * (1 - cover) for below in covers] + [cover]
+        source = np.maximum(source, np.maximum(soft, found.masks if found.reach is None else found.reach))
+    made = np.clip(laid + 0.5, 0, 255).astype(np.uint8)
+    return Scene(made, source, np.clip(np.sum(covers, 0), 0, 1), np.stack(covers), plate, camera)
 
 
-def enlarge(scene: Scene, frames: np.ndarray, found: Located, targets: np.ndarray) -> Scene:
+def enlarge(scene: Scene, frames: np.ndarray, objects: Sequence[Moved]) -> Scene:
     """The same scene laid from larger frames (F, H, W, 3) of the same clip, with what was found on the small ones."""
     height, width = frames.shape[1:3]
-    tall, wide = found.masks.shape[1:]
+    tall, wide = scene.target.shape[1:]
     if (height, width) == (tall, wide):
         return scene
     # pixel centres: x' + 0.5 = (x + 0.5) * ratio
     rx, ry = width / wide, height / tall
     up = np.array([[rx, 0, rx / 2 - 0.5], [0, ry, ry / 2 - 0.5], [0, 0, 1]])
-    reach = None if found.reach is None else _larger(found.reach, height, width)
     camera = up @ scene.camera @ np.linalg.inv(up)
-    return lay(frames, Located(_larger(found.masks, height, width), found.boxes, reach, camera), targets)
+
+    def larger(found: Located) -> Located:
+        reach = None if found.reach is None else _larger(found.reach, height, width)
+        return Located(_larger(found.masks, height, width), found.boxes, reach, camera)
+
+    return lay(frames, [(larger(found), targets) for found, targets in objects])
 
 
 def _larger(masks: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -88,6 +88,27 @@ def sheet(rows: Sequence[tuple[str, np.ndarray]], columns: int = 6) -> np.ndarra
     return picture
 
 
+def sheet_rows(rows: Sequence[tuple[str, Sequence[np.ndarray]]], columns: Sequence[str]) -> np.ndarray:
+    """One picture uint8 (H, W, 3) of pictures of one size (h, w, 3): a label and a picture a column in every row, the
+    columns' names above. Raises ValueError for no rows or rows of other lengths."""
+    if not rows or any(len(pictures) != len(columns) for _, pictures in rows):
+        raise ValueError(f"every row needs {len(columns)} pictures, and there must be one")
+    height, width = rows[0][1][0].shape[:2]
+    scale, head = 0.45, 20
+    margin = max(_text_width(label, scale) for label, _ in rows) + 2 * _GAP_PX
+    size = (head + len(rows) * (height + _GAP_PX), margin + len(columns) * (width + 2 * _GAP_PX), 3)
+    picture = np.full(size, _PAPER, np.uint8)
+    for k, name in enumerate(columns):
+        _write(picture, name, (margin + k * (width + 2 * _GAP_PX), head - 6), scale)
+    for i, (label, pictures) in enumerate(rows):
+        top = head + i * (height + _GAP_PX)
+        _write(picture, label, (_GAP_PX, top + height // 2), scale)
+        for k, one in enumerate(pictures):
+            left = margin + k * (width + 2 * _GAP_PX)
+            picture[top : top + height, left : left + width] = one
+    return picture
+
+
 def side_by_side(clips: Sequence[np.ndarray]) -> np.ndarray:
     """Clips uint8 (F, h, w, 3) of the same count joined left to right, (F, H, W, 3), all as high as the highest.
 

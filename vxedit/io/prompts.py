@@ -12,6 +12,9 @@ from vxedit.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
+EDITED = "edited with vxedit"
+"""How the comment that an edit leaves in its video begins; it is no caption."""
+
 MOST_CHARACTERS = 400
 """Longer text is a description or a log, not a caption; text encoders read some 77 tokens."""
 
@@ -70,6 +73,8 @@ def _fault(text: str | None) -> str | None:
         return "it isn't text"
     if not text.strip():
         return "it is empty"
+    if text.strip().startswith(EDITED):
+        return "it says what an edit did"
     if len(text.strip()) > MOST_CHARACTERS:
         return f"it is longer than {MOST_CHARACTERS} characters"
     return "it is JSON" if _is_json(text) else None

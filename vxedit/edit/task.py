@@ -1,0 +1,84 @@
+"""What an editor is given, whichever way it goes about it: a clip's trajectory, its objects, where they should be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vxedit.backbones.protocol import Backbone
+from vxedit.edit.energy import rasterise
+from vxedit.edit.locate import Located
+from vxedit.edit.region import Region
+from vxedit.edit.scene import Scene
+from vxedit.edit.words import WordEdit
+from vxedit.invert.inversion import Inversion
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An object that is moved: its `word` and the `columns` of its tokens, where it was `found` in the source, and
+    the `targets` (F, 4), boxes xyxy in [0, 1], where it should be."""
+
+    word: str
+    columns: tuple[int, ...]
+    found: Located
+    targets: np.ndarray
+
+
+@dataclass(frozen=True)
+class Task:
+    """One edit. `inversion`: the clip's trajectory, inverted from a real clip or left by the generation of a new one.
+    `frames` uint8 (F, H, W, 3): that clip at the model's size. `subjects`: where they overlap at their targets, a later
+    one hides an earlier one. `generator`: for whatever is drawn at random. `words`: what becomes of the prompt's words;
+    vxedit's own recipe alone knows how. `progress`: steps done and in all."""
+
+    backbone: Backbone
+    inversion: Inversion
+    frames: np.ndarray
+    subjects: tuple[Subject, ...]
+    generator: torch.Generator
+    words: WordEdit | None = None
+    progress: Callable[[int, int], None] | None = None
+
+    def aims(self) -> list[np.ndarray]:
+        """Each subject's targets as boxes of the latents' frames, (f, 4): the mean over the frames that one covers."""
+        spans = [list(span) for span in self.backbone.spans(len(self.frames))]
+        return [np.stack([subject.targets[span].mean(0) for span in spans]) for subject in self.subjects]
+
+    def origins(self) -> list[np.ndarray]:
+        """Each subject's boxes in the source, (f, 4) like `aims`."""
+        spans = [list(span) for span in self.backbone.spans(len(self.frames))]
+        return [np.stack([subject.found.boxes[span].mean(0) for span in spans]) for subject in self.subjects]
+
+    def tell(self, done: int, total: int) -> None:
+        """Report progress to whoever asked for it."""
+        if self.progress:
+            self.progress(done, total)
+
+
+@dataclass(frozen=True)
+class Edited:
+    """`latents` (1, C, f, h, w) of the edited clip; `expected`, those of the scene as it was laid, or None where the
+    editor lays none; its `region` and `scene`; energies (f,) of the attention before and after guidance; forward passes
+    of the network, and passes with a gradient (early-stopped)."""
+
+    latents: Tensor
+    expected: Tensor | None
+    region: Region
+    scene: Scene | None
+    energy_before: Tensor | None
+    energy_after: Tensor | None
+    forwards: int
+    guided: int
+
+
+def everywhere(task: Task) -> Region:
+    """The region of an editor that makes the whole frame anew: all of the result is taken from it."""
+    height, width = task.frames.shape[1:3]
+    source = np.logical_or.reduce([subject.found.masks for subject in task.subjects]).astype(np.float32)
+    target = np.max([rasterise(subject.targets, height, width).numpy() for subject in task.subjects], 0)
+    return Region(source, target, np.clip(source - target, 0, 1), np.ones_like(source))

@@ -1,0 +1,164 @@
+"""From a clip's trajectory to finished frames: find the objects, edit, decode, put back. Shared by real and generated
+clips."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from vxedit.backbones.protocol import Backbone
+from vxedit.clip import Clip
+from vxedit.edit.locate import Located, words_attention
+from vxedit.edit.objective import Weights
+from vxedit.edit.real import Parts, edit, recipe
+from vxedit.edit.recipes.names import OURS
+from vxedit.edit.recipes.published import published
+from vxedit.edit.scene import enlarge, with_detail
+from vxedit.edit.task import Edited, Subject, Task
+from vxedit.edit.words import WordEdit
+from vxedit.invert.inversion import Inversion
+from vxedit.io.fit import composite, resize_frames
+from vxedit.job import EditSettings, Progress
+from vxedit.look import diffuse_warning
+from vxedit.objects import Wanted, find_objects
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What is to be made of a clip (at the source's size): its `objects`, the rearmost first, and its words."""
+
+    clip: Clip
+    objects: tuple[Wanted, ...]
+    settings: EditSettings
+    words: WordEdit | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An edit of frames: the result at the source's size and what it was made from. `found`, `targets` (F, 4) and the
+    attention maps (F, h, w) before and after, one an object; `alpha` (F, H, W): the edit's share of each pixel."""
+
+    frames: np.ndarray
+    alpha: np.ndarray
+    found: tuple[Located, ...]
+    targets: tuple[np.ndarray, ...]
+    attention_before: tuple[np.ndarray, ...]
+    attention_after: tuple[np.ndarray, ...]
+    edited: Edited | None
+    reconstruction: np.ndarray
+    warnings: tuple[str, ...]
+
+
+class Clock:
+    """Seconds spent, by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.perf_counter() - begin, 3)
+
+
+def stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
+    """The progress of one stage by name, for what knows steps alone."""
+    return (lambda done, total: progress(name, done, total)) if progress else None
+
+
+def edit_frames(
+    brief: Brief,
+    backbone: Backbone,
+    inversion: Inversion,
+    seen: np.ndarray,
+    clock: Clock,
+    progress: Progress | None = None,
+    *,
+    parts: Parts | None = None,
+) -> Outcome:
+    """Everything between a trajectory and the finished frames. seen uint8 (F, H, W, 3): the clip at the model's size.
+
+    `parts` takes parts out of vxedit's own recipe, to measure what each is for.
+    """
+    clip, settings = brief.clip, brief.settings
+    with clock("locate"):
+        attention = words_attention(backbone, inversion, [one.columns for one in brief.objects])
+        found = find_objects(brief.objects, seen, attention)
+    warnings = _diffuse(brief.objects, attention)
+    targets = []
+    for one, there in zip(brief.objects, found, strict=True):
+        sampled = one.motion.sample(clip.times_s, start_boxes=there.boxes)
+        targets.append(sampled.boxes)
+        warnings += [warning for warning in sampled.warnings if warning not in warnings]
+    with clock("decode"):
+        reconstruction = backbone.decode(inversion.clean, len(clip))
+    known: dict[str, Any] = {"found": tuple(found), "targets": tuple(targets), "attention_before": tuple(attention)}
+    known |= {"reconstruction": reconstruction, "warnings": tuple(warnings)}
+    if settings.strength == 0:
+        nothing = np.zeros(clip.frames.shape[:3], np.float32)
+        return Outcome(frames=clip.frames, alpha=nothing, attention_after=tuple(attention), edited=None, **known)
+    subjects = [
+        Subject(one.obj, one.columns, there, boxes)
+        for one, there, boxes in zip(brief.objects, found, targets, strict=True)
+    ]
+    chance = torch.Generator().manual_seed(settings.seed)
+    task = Task(backbone, inversion, seen, tuple(subjects), chance, brief.words, stage(progress, "edit"))
+    with clock("edit"):
+        edited = _edit(task, settings, parts)
+    with clock("decode"):
+        frames, alpha = finish(backbone, clip.frames, subjects, edited)
+        after = _attention_after(brief, backbone, inversion, edited)
+        if progress:
+            progress("decode", 1, 1)
+    return Outcome(frames=frames, alpha=alpha, attention_after=tuple(after), edited=edited, **known)
+
+
+def _edit(task: Task, settings: EditSettings, parts: Parts | None) -> Edited:
+    if settings.recipe != OURS:
+        return published(settings.recipe).run(task)
+    how = recipe(settings.strength, parts)
+    return edit(task, replace(how, weights=Weights(**dict(settings.energies))) if settings.energies else how)
+
+
+def _diffuse(objects: Sequence[Wanted], attention: Sequence[np.ndarray]) -> list[str]:
+    """What to say of words whose attention was needed and says little."""
+    asked = [(one, seen) for one, seen in zip(objects, attention, strict=True) if one.box is None and one.masks is None]
+    return [said for one, seen in asked if (said := diffuse_warning(seen, one.obj))]
+
+
+def finish(
+    backbone: Backbone, frames: np.ndarray, subjects: Sequence[Subject], edited: Edited
+) -> tuple[np.ndarray, np.ndarray]:
+    """The edited clip at the source's size, and how much of each pixel is the edit's: decoded, given the source's own
+    detail, and composited into the source frames (F, H, W, 3), which outside the edit region stay bit for bit."""
+    count, height, width, _ = frames.shape
+    made = resize_frames(backbone.decode(edited.latents, count), height, width)
+    if edited.expected is not None and edited.scene is not None:
+        expected = resize_frames(backbone.decode(edited.expected, count), height, width)
+        large = enlarge(edited.scene, frames, [(subject.found, subject.targets) for subject in subjects])
+        made = with_detail(made, expected, large.frames)
+    alpha = np.stack([cv2.resize(a, (width, height), interpolation=cv2.INTER_LINEAR) for a in edited.region.alpha])
+    return composite(frames, made, alpha), alpha
+
+
+def _attention_after(brief: Brief, backbone: Backbone, inversion: Inversion, edited: Edited) -> list[np.ndarray]:
+    """The words' attention read from the edited latents under the inversion's own noise. A word that became another is
+    read at the place in the new prompt that took its own."""
+    pivots = [
+        a**0.5 * edited.latents + (1 - a) ** 0.5 * inversion.noise(i) for i, a in enumerate(inversion.schedule.abar)
+    ]
+    words = [one.columns for one in brief.objects]
+    prompt = inversion.prompt
+    if brief.words is not None:
+        prompt, words = brief.words.target, [brief.words.carried(columns) for columns in words]
+    return words_attention(backbone, replace(inversion, pivots=torch.cat(pivots), prompt=prompt), words)
