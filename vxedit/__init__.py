@@ -9,19 +9,21 @@ if TYPE_CHECKING:
     from vxedit.clip import Clip
     from vxedit.edit.path import Path
     from vxedit.errors import VxeditError
+    from vxedit.gen import edit_generated
     from vxedit.io.read import read_video
     from vxedit.io.write import write_video
-    from vxedit.job import RealJob
+    from vxedit.job import GenJob, RealJob
     from vxedit.real import edit_real
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Clip",
+    "GenJob",
     "Path",
     "RealJob",
     "VxeditError",
-    "__version__",
+    "edit_generated",
     "edit_real",
     "load_backbone",
     "read_video",
@@ -31,9 +33,11 @@ __all__ = [
 # Where each name lives. Nothing is imported until it is asked for, so that `import vxedit` costs nothing (PEP 562).
 _HOMES = {
     "Clip": ("vxedit.clip", "Clip"),
+    "GenJob": ("vxedit.job", "GenJob"),
     "Path": ("vxedit.edit.path", "Path"),
     "RealJob": ("vxedit.job", "RealJob"),
     "VxeditError": ("vxedit.errors", "VxeditError"),
+    "edit_generated": ("vxedit.gen", "edit_generated"),
     "edit_real": ("vxedit.real", "edit_real"),
     "load_backbone": ("vxedit.backbones.registry", "load"),
     "read_video": ("vxedit.io.read", "read_video"),

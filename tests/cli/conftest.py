@@ -26,3 +26,14 @@ def library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Library:
         vars(module).update(members)
         monkeypatch.setitem(sys.modules, name, module)
     return stand_in
+
+
+@pytest.fixture
+def generator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Library:
+    """What vxedit-gen hands its work to, replaced; records are read by the library itself. The current folder is a
+    fresh one."""
+    monkeypatch.chdir(tmp_path)
+    stand_in = Library()
+    monkeypatch.setattr("vxedit.gen.edit_generated", stand_in.edit_generated)
+    monkeypatch.setattr("vxedit.gen.plan_gen", stand_in.plan_gen)
+    return stand_in

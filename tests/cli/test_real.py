@@ -58,7 +58,7 @@ def test_every_stage_s_setting_has_a_flag() -> None:
     asked = {(stage, name) for stage, name in STAGES.values()}
     stages = {"selection": Selection, "invert": InvertSettings, "edit": EditSettings, "extras": Extras}
     fields = {(stage, field.name) for stage, kind in stages.items() for field in dataclasses.fields(kind)}
-    assert fields - asked == {("invert", "per_frame")}
+    assert fields - asked == {("invert", "per_frame"), ("edit", "energies")}  # --energy is read apart
     assert set(STAGES) <= {parameter.name for parameter in command.params}
 
 
@@ -214,5 +214,7 @@ def test_version_and_help_end_with_0(capfd: pytest.CaptureFixture[str]) -> None:
     from vxedit import __version__
 
     assert main(["--version"]) == 0 and real(["--version"]) == 0 and main(["-h"]) == 0
-    assert capfd.readouterr().out.count(__version__) == 2
+    shown = capfd.readouterr().out
+    assert shown.count(__version__) == 2
+    assert all(f"\n  {name} " in shown for name in ("real", "gen", "look", "score"))
     assert main([]) == 2

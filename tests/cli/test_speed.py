@@ -9,7 +9,7 @@ import sys
 import pytest
 
 HEAVY = ("torch", "numpy", "diffusers", "transformers", "decord", "cv2", "skimage", "imageio_ffmpeg", "tqdm")
-HELP = "from vxedit.cli.main import main, real; assert {call} == 0"
+HELP = "from vxedit.cli.main import gen, main, real; assert {call} == 0"
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
@@ -22,6 +22,7 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
         "import vxedit; vxedit.__version__; vxedit.VxeditError; vxedit.RealJob",
         HELP.format(call="real(['--help'])"),
         HELP.format(call="main(['real', '--help'])"),
+        HELP.format(call="gen(['--help'])"),
     ],
 )
 def test_nothing_heavy_is_imported(code: str) -> None:

@@ -16,6 +16,8 @@ from tests.cli.stand_in import Library
         ("vxedit.real", "edit_real", {"progress": None}),
         ("vxedit.real", "plan", {}),
         ("vxedit.real", "preview", {}),
+        ("vxedit.gen", "edit_generated", {"progress": None}),
+        ("vxedit.gen", "plan_gen", {}),
         ("vxedit.io.pictures", "write_png", {"overwrite": True}),
     ],
 )
@@ -26,8 +28,10 @@ def test_the_library_takes_the_commands_calls(module: str, name: str, keywords: 
 
 
 def test_results_have_what_the_commands_read() -> None:
+    from vxedit.gen import GenPlan
     from vxedit.plan import Plan
-    from vxedit.real import RealResult
+    from vxedit.results import Result
 
-    assert {"output", "record", "warnings"} <= set(RealResult.__dataclass_fields__)
-    assert "warnings" in Plan.__dataclass_fields__ and callable(Plan.describe)
+    assert {"output", "record", "warnings"} <= set(Result.__dataclass_fields__)
+    for planned in (Plan, GenPlan):
+        assert "warnings" in planned.__dataclass_fields__ and callable(planned.describe)

@@ -9,7 +9,8 @@ from typing import Any, get_args
 import click
 
 from vxedit.cli.params import BOX, DEVICE, FILE, FPS, SIZE, Number
-from vxedit.job import EditSettings, InversionKind, InvertSettings
+from vxedit.edit.recipes.names import NAMES
+from vxedit.job import EditSettings, GenerateSettings, InversionKind, InvertSettings
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -20,14 +21,40 @@ def group(*options: Decorator) -> Decorator:
 
 
 what = group(
-    click.option("--obj", metavar="WORD", help="The word or phrase of the prompt that names the object."),
+    click.option(
+        "--obj",
+        metavar="WORD",
+        multiple=True,
+        help="The word or phrase of the prompt that names the object. Several objects: --obj and --path once each, in "
+        "order; a later one is in front of an earlier one.",
+    ),
     click.option(
         "--path",
         metavar="PATH",
+        multiple=True,
         help='Where the object should be: keyframes "TIME:X,Y[,W[,H]] ..." with the centre and size as shares of the '
         'frame and TIME in frames, per cent or seconds ("0%:0.3,0.6 1.5s:0.5,0.4 100%:0.7,0.6"); a motion ("left", '
         '"to:0.7,0.7", "by:+0.2,0", "scale:1.5", "hold"); or a JSON file of keyframes.',
     ),
+)
+
+words = group(
+    click.option(
+        "--replace",
+        metavar="OLD=NEW",
+        multiple=True,
+        help="Let a word of the prompt become another: the burger becomes a duck. Alone, or together with a path.",
+    ),
+    click.option("--refine", metavar="TEXT", help='The prompt with words added, such as "a shiny burger over sand".'),
+    click.option(
+        "--reweight",
+        metavar="WORD=FACTOR",
+        multiple=True,
+        help="How much a word counts: 2 strengthens it, 0 silences it.",
+    ),
+)
+
+source = group(
     click.option(
         "--prompt",
         metavar="TEXT",
@@ -37,11 +64,13 @@ what = group(
     click.option(
         "--box",
         type=BOX,
+        multiple=True,
         help="Where the object is in the first frame, as shares of the frame. [default: the model's attention says]",
     ),
     click.option(
         "--mask",
         type=FILE,
+        multiple=True,
         metavar="PNG|FOLDER",
         help="The same as a mask, white where the object is: a PNG of the first frame, or a folder of one a frame.",
     ),
@@ -71,7 +100,7 @@ model = group(
     ),
 )
 
-effort = group(
+strength = group(
     click.option(
         "--strength",
         type=Number(0, 1),
@@ -80,6 +109,30 @@ effort = group(
         show_default=True,
         help="The one dial: how long and how hard the path is enforced; 0 changes nothing.",
     ),
+    click.option(
+        "--recipe",
+        metavar="NAME",
+        default=EditSettings.recipe,
+        show_default=True,
+        help=f"vxedit's own way, or a published one with its own constants: {', '.join(NAMES[1:])}.",
+    ),
+    click.option(
+        "--energy",
+        metavar="NAME=WEIGHT",
+        multiple=True,
+        help="A term of the guidance's energy and its weight, such as centroid=0.5. [default: box=1, and leak=1 "
+        "between several objects]",
+    ),
+)
+
+seed = click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    metavar="N",
+    help="Seed of what is drawn at random. [default: drawn, shown and saved]",
+)
+
+effort = group(
     click.option(
         "--steps",
         type=click.IntRange(min=1),
@@ -103,12 +156,28 @@ effort = group(
         show_default=True,
         help="How the clip is turned into noise: null-text (closest replay), uni (faster) or ddim (plain).",
     ),
+)
+
+generate = group(
     click.option(
-        "--seed",
-        type=click.IntRange(0, 2**32 - 1),
+        "--steps",
+        type=click.IntRange(min=1),
         metavar="N",
-        help="Seed of what is filled in. [default: drawn at random, shown and saved]",
+        default=GenerateSettings.steps,
+        show_default=True,
+        help="Denoising steps.",
     ),
+    click.option(
+        "--guidance-scale",
+        type=Number(1, 20),
+        metavar="W",
+        default=GenerateSettings.guidance_scale,
+        show_default=True,
+        help="Weight of the prompt against no prompt; 1 is the prompt alone.",
+    ),
+    click.option("--num-frames", type=click.IntRange(min=1), metavar="N", help="Frames. [default: the model's own]"),
+    click.option("--size", type=SIZE, help="Width and height in pixels. [default: the model's own]"),
+    click.option("--fps", type=FPS, help="Frames a second of the clip that is written. [default: 8]"),
 )
 
 selection = group(
@@ -137,16 +206,18 @@ selection = group(
     ),
 )
 
+output = click.option(
+    "-o",
+    "--output",
+    metavar="FILE|FOLDER",
+    help="The edited clip; its record (.json) and picture (.png) go beside it. [default: INPUT's name with "
+    "-edit.mp4, in the current folder]",
+)
+
+side_by_side = click.option("--side-by-side", is_flag=True, help="Also write before, path and after side by side.")
+
 files = group(
-    click.option(
-        "-o",
-        "--output",
-        metavar="FILE|FOLDER",
-        help="The edited clip; its record (.json) and picture (.png) go beside it. [default: INPUT's name with "
-        "-edit.mp4, in the current folder]",
-    ),
-    click.option("--side-by-side", is_flag=True, help="Also write before, path and after side by side."),
-    click.option("--gif", is_flag=True, help="Also write the side-by-side clip as a GIF."),
+    click.option("--gif", is_flag=True, help="Also write before, path and after side by side as a GIF."),
     click.option("--attention", is_flag=True, help="Also write the object's attention as a clip."),
     click.option("--overwrite", is_flag=True, help="Replace files that exist."),
 )

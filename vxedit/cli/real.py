@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from vxedit import __version__
 from vxedit.cli import options
+from vxedit.cli.objects import energies_of, objects_of, words_of
 from vxedit.cli.params import FILE
 from vxedit.cli.progress import bars
 from vxedit.cli.report import Voice, reporting, say, voice
@@ -36,12 +37,13 @@ STAGES = {
     "steps": ("invert", "steps"),
     "guidance_scale": ("invert", "guidance_scale"),
     "strength": ("edit", "strength"),
+    "recipe": ("edit", "recipe"),
     "seed": ("edit", "seed"),
     "side_by_side": ("extras", "side_by_side"),
     "gif": ("extras", "gif"),
     "attention": ("extras", "attention"),
 }
-PLAIN = ("input", "obj", "path", "prompt", "model", "device", "dtype", "allow_pickle", "overwrite")
+PLAIN = ("input", "prompt", "model", "device", "dtype", "allow_pickle", "overwrite")
 
 
 @click.command(
@@ -56,9 +58,15 @@ PLAIN = ("input", "obj", "path", "prompt", "model", "device", "dtype", "allow_pi
 )
 @click.argument("input", type=FILE, metavar="INPUT", required=False)
 @options.what
+@options.source
+@options.words
+@options.strength
 @options.effort
+@options.seed
 @options.selection
 @options.model
+@options.output
+@options.side_by_side
 @options.files
 @click.option(
     "--from",
@@ -105,15 +113,13 @@ def job_of(ctx: click.Context) -> RealJob:
 
 def blank(params: dict[str, Any]) -> RealJob:
     """A job of the required settings and a drawn seed. Raises UsageError, naming the first setting that is missing."""
-    needed = {
-        "input": "INPUT, the video to edit",
-        "obj": "--obj WORD, the object's name",
-        "path": "--path PATH, its path",
-    }
+    words = params["replace"] or params["refine"] is not None or params["reweight"]
+    needed = {"input": "INPUT, the video to edit"}
+    needed |= {} if words else {"obj": "--obj WORD, the object's name", "path": "--path PATH, its path"}
     for key, meaning in needed.items():
-        if params[key] is None:
+        if not params[key]:
             raise UsageError(f'missing {meaning}; for example: vxedit-real clip.mp4 --obj dog --path "left"')
-    job = RealJob(params["input"], output_for(params["input"], None), params["obj"], params["path"])
+    job = RealJob(params["input"], output_for(params["input"], None), "", "")
     return replace(job, edit=replace(job.edit, seed=secrets.randbelow(2**32)))
 
 
@@ -134,17 +140,22 @@ def overlay(job: RealJob, given: dict[str, Any]) -> RealJob:
     for key, (stage, name) in STAGES.items():
         if key in settings:
             job = replace(job, **{stage: replace(getattr(job, stage), **{name: settings[key]})})
-    if "mask" in settings or "box" in settings:
-        # Two ways to say one thing: the one given takes the place of the other, which a record may hold.
-        job = replace(job, box=settings.get("box"), mask=settings.get("mask"))
+    if settings.get("energy"):
+        job = replace(job, edit=replace(job.edit, energies=energies_of(settings["energy"])))
+    words = words_of(settings, job.words)
+    first, *others = objects_of(settings, job.objects if job.obj else (), words)
+    job = replace(
+        job, words=words, obj=first.obj, path=first.path, box=first.box, mask=first.mask, others=tuple(others)
+    )
     if "output" in settings:
         job = replace(job, output=output_for(job.input, settings["output"]))
     return job
 
 
-def output_for(source: Path, given: str | None) -> Path:
-    """The file to write: `given`, or, where that is a folder or ends in a slash, one in it named after `source`."""
-    name = f"{source.stem}-edit.mp4"
+def output_for(source: Path, given: str | None, name: str | None = None) -> Path:
+    """The file to write: `given`, or, where that is a folder or ends in a slash, one in it named `name`, or after
+    `source`."""
+    name = name or f"{source.stem}-edit.mp4"
     if given is None:
         return Path(name)
     is_folder = given.endswith(tuple(filter(None, (os.sep, os.altsep)))) or Path(given).is_dir()
