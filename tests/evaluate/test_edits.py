@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,25 @@ from tests.tiny import write_tiny_checkpoint
 from vxedit.backbones.registry import load, outline
 from vxedit.edit.locate import Located
 from vxedit.edit.path import parse_path
-from vxedit.evaluate.edits import FPS, OURS, PAPER, PERFECT, Case, case, edit_figures, evaluate
+from vxedit.edit.real import Parts
+from vxedit.edit.recipes.names import NAMES
+from vxedit.evaluate.case import FPS, Case, case, crossing
+from vxedit.evaluate.edits import (
+    ABLATIONS,
+    OURS,
+    PERFECT,
+    RECIPES,
+    WAYS,
+    brief_of,
+    edit_figures,
+    evaluate,
+    perfect,
+    side_ratio,
+)
 from vxedit.evaluate.report import edit_table, replay_table, sheet_of
-from vxedit.job import InvertSettings
-from vxedit.real import Clock, Outcome
+from vxedit.job import EditSettings, InvertSettings
+from vxedit.make import Clock, Outcome
+from vxedit.render.scene import Rendered
 
 SEEDS = range(6)
 
@@ -66,19 +82,76 @@ def outcome(one: Case, frames: np.ndarray) -> Outcome:
     """An edit whose region is the object's old and new place."""
     alpha = (one.clip.masks[0] | one.truth.masks[0]).astype(np.float32)
     found = Located(one.clip.masks[0], one.clip.boxes[0])
-    flat = np.ones((len(frames), 8, 8), np.float32)
-    return Outcome(frames, alpha, found, one.targets, flat, flat, None, one.clip.frames, ())
+    flat = (np.ones((len(frames), 8, 8), np.float32),)
+    return Outcome(frames, alpha, (found,), (one.targets,), flat, flat, None, one.clip.frames, ())
 
 
 def test_a_perfect_edit_scores_well_and_none_scores_badly(cases: list[Case]) -> None:
     one = cases[1]
-    perfect = edit_figures(None, one, outcome(one, one.truth.frames), Clock())  # type: ignore[arg-type]
-    assert perfect["cd"] < 0.01 and perfect["miou"] > 0.85 and perfect["ap50"] == 1 and perfect["coverage"] == 1
-    assert perfect["ghost"] < 0.05 and perfect["truth_db"] == 100 and perfect["mask_iou"] == 1
+    done = edit_figures(None, one, perfect(one), Clock())  # type: ignore[arg-type]
+    assert done["cd"] < 0.01 and done["miou"] > 0.85 and done["ap50"] == 1 and done["coverage"] == 1
+    assert done["ghost"] < 0.05 and done["truth_db"] == 100 and done["mask_iou"] == 1 and done["side"] < 0.1
     nothing = edit_figures(None, one, outcome(one, one.clip.frames), Clock())  # type: ignore[arg-type]
     assert nothing["cd"] > 0.1 and nothing["miou"] < 0.4 and nothing["ap50"] < 0.2
     assert nothing["ghost"] > 0.95 and nothing["truth_db"] < 30 and nothing["background_db"] == 100
-    assert nothing["likeness"] == pytest.approx(perfect["likeness"], abs=0.05)
+    assert nothing["likeness"] == pytest.approx(done["likeness"], abs=0.05)
+
+
+@pytest.fixture(scope="module")
+def pair() -> Case:
+    return crossing(3)
+
+
+def thinned(one: Case, step: int) -> Case:
+    """Every `step`-th frame of a case."""
+
+    def some(clip: Rendered) -> Rendered:
+        return Rendered(
+            clip.frames[::step], clip.clean[::step], clip.masks[:, ::step], clip.boxes[:, ::step], clip.caption
+        )
+
+    more = tuple((path, targets[::step]) for path, targets in one.more)
+    return replace(one, clip=some(one.clip), truth=some(one.truth), targets=one.targets[::step], more=more)
+
+
+def test_of_two_that_cross_the_second_is_measured_too(pair: Case) -> None:
+    few = thinned(pair, 7)
+    done = edit_figures(None, few, perfect(few), Clock())  # type: ignore[arg-type]
+    assert done["cd"] < 0.01 and done["cd_second"] < 0.01 and done["ap50_second"] == 1 and done["miou_second"] > 0.85
+    nothing = edit_figures(None, few, outcome(few, few.clip.frames), Clock())  # type: ignore[arg-type]
+    assert nothing["cd"] > 0.1 and nothing["cd_second"] > 0.1 and nothing["miou_second"] < 0.5
+    assert nothing["background_db"] == done["background_db"] == 100  # away from both objects' places
+    first = replace(few, more=())
+    alone = edit_figures(None, first, perfect(first), Clock())  # type: ignore[arg-type]
+    assert not [name for name in alone if name.endswith("_second")]
+    assert alone["background_db"] < 100  # what the second object did counts as background then
+
+
+def test_a_case_s_brief_has_every_moved_object_with_its_own_path(cases: list[Case], pair: Case, hollow: Path) -> None:
+    described = outline(str(hollow))
+    settings = EditSettings(0.5, 3, "peekaboo")
+    one, two = brief_of(described, cases[1], settings), brief_of(described, pair, settings)
+    assert [wanted.obj for wanted in one.objects] == [cases[1].scene.actors[0].name]
+    assert [wanted.obj for wanted in two.objects] == [actor.name for actor in pair.scene.actors]
+    assert [wanted.motion for wanted in two.objects] == [parse_path(path) for path, _ in pair.paths]
+    assert not set(two.objects[0].columns) & set(two.objects[1].columns)
+    assert two.settings is settings and np.array_equal(two.clip.frames, pair.clip.frames) and two.clip.fps == FPS
+
+
+def test_the_side_s_error_is_the_mean_over_frames_with_a_detection() -> None:
+    target = np.array([[0.0, 0.0, 0.2, 0.2]] * 3)
+    found = np.array([[0.1, 0.1, 0.5, 0.2], [np.nan] * 4, [0.0, 0.0, 0.1, 0.1]])  # sides 0.2 and 0.1 of 0.2
+    assert side_ratio(target, target) == 0
+    assert side_ratio(found, target) == pytest.approx((0 + 0.5) / 2)
+    assert np.isnan(side_ratio(found[1:2], target[:1]))
+
+
+def test_every_way_has_its_name_and_every_recipe_is_one() -> None:
+    names = [way.name for way in WAYS]
+    assert len(set(names)) == len(names) and names[0] == OURS.name == NAMES[0]
+    assert [way.settings.recipe for way in RECIPES] == [way.name for way in RECIPES] == list(NAMES[1:])
+    assert all(way.parts != Parts() and way.settings == EditSettings() for way in ABLATIONS)
+    assert OURS.settings == EditSettings() and OURS.parts == Parts()
 
 
 def test_a_run_measures_replay_and_the_first_row(
@@ -87,7 +160,7 @@ def test_a_run_measures_replay_and_the_first_row(
     """On random weights, so the figures are poor; what holds whatever the model is must hold."""
     seed = SEEDS[1]
     truth = Located(cases[1].clip.masks[0], cases[1].clip.boxes[0])
-    monkeypatch.setattr("vxedit.real.find_object", lambda *_: truth)  # random attention finds no object
+    monkeypatch.setattr("vxedit.make.find_objects", lambda *_: [truth])  # random attention finds no object
     folder = str(write_tiny_checkpoint(tmp_path / "tiny", vxedit={"height": 128, "width": 128}))
     told: list[str] = []
     kept: list[tuple[str, Outcome]] = []
@@ -95,21 +168,23 @@ def test_a_run_measures_replay_and_the_first_row(
         load(folder, device="cpu"),
         outline(folder),
         [seed],
-        (OURS, PAPER),
+        (OURS, RECIPES[0]),
         InvertSettings("uni", 2, 2.5),
         others=0,
         tell=told.append,
         keep=lambda one, row, made: kept.append((row.name, made)),
     )
-    assert set(report) == {"replay", PERFECT, OURS.name, PAPER.name}
-    assert [name for name, _ in kept] == [OURS.name] and report[PAPER.name] == []
-    (replay,), (perfect,), (ours,) = (report[name] for name in ("replay", PERFECT, OURS.name))
-    assert perfect["cd"] < 0.01 and perfect["ghost"] < 0.05
+    assert set(report) == {"replay", PERFECT, OURS.name, RECIPES[0].name}
+    assert [name for name, _ in kept] == [OURS.name] and report[RECIPES[0].name] == []
+    (replay,), (best,), (ours,) = (report[name] for name in ("replay", PERFECT, OURS.name))
+    assert best["cd"] < 0.01 and best["ghost"] < 0.05
     assert replay["replay_pinned_db"] == pytest.approx(replay["replay_vae_db"], abs=0.01)
     assert abs(replay["replay_honest_db"] - replay["replay_vae_db"]) > 0.01
     assert replay["inversion_forwards"] >= 2
     assert ours["background_db"] == 100 and ours["mask_iou"] == 1
-    assert all(np.isfinite(value) for name, value in ours.items() if name not in ("cd", "identity_db", "identity_ssim"))
+    assert all(
+        np.isfinite(value) for name, value in ours.items() if name not in ("cd", "side", "identity_db", "identity_ssim")
+    )
     assert ours["background_made_db"] == pytest.approx(ours["background_vae_db"], abs=3)
     assert len(told) == 1 and cases[1].clip.caption in told[0]
     assert OURS.name in edit_table(report).to_text() and "replay_pinned_db" in replay_table(report).to_text()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 
+from vxedit.backbones.protocol import Size
 from vxedit.backbones.registry import load
 from vxedit.backbones.unet3d import UNet3D
 from vxedit.evaluate import model as measured
-from vxedit.evaluate.model import attention_share, forward_flops, generate, generated_clips, gradient_share, vae_figures
+from vxedit.evaluate.model import attention_share, forward_flops, generated_clips, gradient_share, vae_figures
+from vxedit.job import GenerateSettings
 from vxedit.render.backgrounds import BACKGROUNDS
 from vxedit.render.objects import DRAWINGS
 from vxedit.render.scene import never_trained, random_scene, render
@@ -20,7 +23,7 @@ from vxedit.render.scene import never_trained, random_scene, render
 
 @pytest.fixture(scope="module")
 def tiny(checkpoint: Path) -> UNet3D:
-    return load(str(checkpoint), device="cpu")
+    return cast(UNet3D, load(str(checkpoint), device="cpu"))
 
 
 def test_the_attention_s_share_is_between_none_and_all_and_the_area_is_the_box_s(tiny: UNet3D) -> None:
@@ -41,18 +44,30 @@ def test_an_autoencoder_that_loses_nothing_is_perfect(tiny: UNet3D, monkeypatch:
         assert values == [pytest.approx(20 * np.log10(255), abs=1e-3)]
 
 
-def test_a_clip_is_generated_from_its_prompt_and_seed(tiny: UNet3D) -> None:
-    one, same, other = (generate(tiny, "a red ball", seed, steps=1) for seed in (1, 1, 2))
-    assert one.shape == (16, 64, 64, 3) and one.dtype == np.uint8
-    assert np.array_equal(one, same) and not np.array_equal(one, other)
+def test_clips_are_generated_at_the_model_s_own_size_each_from_its_own_seed(
+    tiny: UNet3D, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, asked = measured.generate, []
+
+    def quickly(*given: Any, steps: int, guidance_scale: float, generator: torch.Generator) -> Any:
+        asked.append((steps, guidance_scale))
+        return make(*given, steps=1, guidance_scale=1.0, generator=generator)
+
+    monkeypatch.setattr(measured, "generate", quickly)
+    (one, two), (same, _), (other, _) = (generated_clips(tiny, 2, seed) for seed in (1, 1, 2))
+    assert one.frames.shape == (16, 64, 64, 3) and one.frames.dtype == np.uint8
+    assert np.array_equal(one.frames, same.frames)
+    assert not np.array_equal(one.frames, two.frames) and not np.array_equal(one.frames, other.frames)
+    assert set(asked) == {(GenerateSettings().steps, GenerateSettings().guidance_scale)}  # as vxedit-gen's
 
 
 def test_every_second_generated_pair_was_never_trained(tiny: UNet3D, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def note(_: Any, prompt: str, seed: int) -> np.ndarray:
+    def note(backbone: UNet3D, prompt: str, size: Size, **how: Any) -> SimpleNamespace:
         asked.append(prompt)
-        return np.zeros((1, 2, 2, 3), np.uint8)
+        assert size == backbone.native
+        return SimpleNamespace(clean=torch.zeros(1, 4, size.frames, 8, 8))
 
     monkeypatch.setattr(measured, "generate", note)
     told: list[int] = []

@@ -12,7 +12,17 @@ from torch import Tensor
 from tests.invert.gaussian import Gaussian, smooth_schedule
 from vxedit.backbones.noise import noise
 from vxedit.backbones.protocol import Schedule
-from vxedit.invert.ddim import clean_of, coefficients, guided, invert_ddim, noise_of, replay, same_levels, step
+from vxedit.invert.ddim import (
+    clean_of,
+    coefficients,
+    guided,
+    invert_ddim,
+    mixed_noise,
+    noise_of,
+    replay,
+    same_levels,
+    step,
+)
 
 MODEL = Gaussian()
 SHAPE = (1, 2, 3, 4, 4)
@@ -148,6 +158,24 @@ def test_guidance_goes_from_the_unconditional_through_the_conditional() -> None:
     assert torch.equal(guided(low, high, 0), low)
     assert torch.equal(guided(low, high, 1), high)
     assert torch.equal(guided(low, high, 2.5), torch.tensor([6.0, 3.0]))
+
+
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.8, 1.0])
+def test_frames_of_mixed_noise_have_their_part_of_the_variance_in_common(part: float) -> None:
+    """E[x x] = (1 - part) + part = 1 in a frame, E[x y] = part between two frames."""
+    made = torch.Generator().manual_seed(2)
+    own, shared = torch.randn(1, 4, 3, 200, 200, generator=made), torch.randn(1, 4, 1, 200, 200, generator=made)
+    frames = mixed_noise(own, shared, part).transpose(1, 2).flatten(2)[0]  # (3, 160000)
+    expected = part + (1 - part) * torch.eye(3)
+    torch.testing.assert_close(frames @ frames.T / frames.shape[1], expected, rtol=0, atol=0.015)
+    assert part > 0 or torch.equal(mixed_noise(own, shared, part), own)
+    assert part < 1 or torch.equal(mixed_noise(own, shared, part), shared.expand_as(own))
+
+
+def test_each_clip_of_a_batch_has_its_own_part_in_common() -> None:
+    own, shared = torch.randn(2, 3, 2, 4, 4), torch.randn(2, 3, 1, 4, 4)
+    mixed = mixed_noise(own, shared, torch.tensor([0.0, 1.0]).view(2, 1, 1, 1, 1))
+    assert torch.equal(mixed[0], own[0]) and torch.equal(mixed[1], shared[1].expand_as(own[1]))
 
 
 Spoil = Callable[[list[Tensor]], list[Tensor]]

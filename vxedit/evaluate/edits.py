@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 
@@ -13,17 +11,17 @@ from vxedit.backbones.protocol import Backbone
 from vxedit.backbones.registry import Outline
 from vxedit.backbones.tokens import columns
 from vxedit.clip import Clip
-from vxedit.edit.locate import Located
+from vxedit.edit.locate import Located, grown
 from vxedit.edit.path import parse_path
 from vxedit.edit.real import Parts
+from vxedit.edit.recipes.names import NAMES
 from vxedit.errors import UsageError
+from vxedit.evaluate.case import FPS, Case, case
 from vxedit.evaluate.model import forward_flops, gradient_share
 from vxedit.invert.inversion import Inversion, invert, replay_inversion
-from vxedit.io.prompts import Prompt
-from vxedit.job import EditSettings, InvertSettings, RealJob
-from vxedit.plan import Plan
-from vxedit.real import Clock, Outcome, edit_frames
-from vxedit.render.scene import Rendered, Scene, moved, random_scene, render
+from vxedit.job import EditSettings, InvertSettings
+from vxedit.make import Brief, Clock, Outcome, edit_frames
+from vxedit.objects import Wanted
 from vxedit.score.boxes import covered, score_boxes
 from vxedit.score.cost import peak_memory
 from vxedit.score.detect import detect
@@ -31,80 +29,41 @@ from vxedit.score.fidelity import identity, psnr
 from vxedit.score.flicker import flicker
 from vxedit.score.ghost import ghost
 
-FPS = Fraction(8)
+AWAY = 14.0
+"""Pixels of a frame 128 wide round the object's places that do not count as background: an edit's margin and seam."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One way of editing that is measured: its parts and its settings."""
+class Way:
+    """One way of editing that is measured: its name, its settings, and which parts of vxedit's own take part."""
 
     name: str
-    parts: Parts = field(default_factory=Parts)
     settings: EditSettings = field(default_factory=EditSettings)
+    parts: Parts = field(default_factory=Parts)
 
 
-OURS = Row("vxedit")
+OURS = Way("vxedit")
 PERFECT = "a perfect edit"
-PAPER = Row(
-    "guidance alone (the paper's recipe)",
-    Parts(transport=False, anchor=False, pinning=False),
-    EditSettings(strength=1.0),
+RECIPES = tuple(Way(name, EditSettings(recipe=name)) for name in NAMES if name != OURS.name)
+ABLATIONS = (
+    Way("without transport", parts=Parts(transport=False)),
+    Way("without guidance", parts=Parts(guidance=False)),
+    Way("without the anchor", parts=Parts(anchor=False)),
+    Way("without pinning", parts=Parts(pinning=False)),
 )
-ROWS = (
-    OURS,
-    PAPER,
-    Row("guidance and pinning", Parts(transport=False, anchor=False), EditSettings(strength=1.0)),
-    Row("without guidance", Parts(guidance=False)),
-    Row("without the anchor", Parts(anchor=False)),
-)
+WAYS = (OURS, *RECIPES, *ABLATIONS)
 
 
-@dataclass(frozen=True)
-class Case:
-    """A rendered clip, its truth, and the path asked of it; `targets` (F, 4) are the true box's size at the path's
-    centres.
-    `truth`: the clip as a perfect edit would leave it."""
-
-    seed: int
-    scene: Scene
-    clip: Rendered
-    path: str
-    targets: np.ndarray
-    truth: Rendered
-
-
-def case(seed: int) -> Case:
-    """An unseen clip with one object and a random path at least an eighth of the frame, on average, from its own
-    track."""
-    scene = random_scene(seed, split="test", actors=1)
-    clip = render(scene)
-    rng = np.random.default_rng([seed, 99])
-    boxes = clip.boxes[0]
-    sizes = boxes[:, 2:] - boxes[:, :2]
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    half = sizes.max(0) / 2 + 0.01
-    time = np.linspace(0, 1, len(boxes))[:, None]
-    while True:
-        ends = rng.uniform(half, 1 - half, (2, 2)).round(3)
-        track = ends[0] + (ends[1] - ends[0]) * time
-        if np.linalg.norm(track - centres, axis=1).mean() > 0.18:
-            break
-    targets = np.concatenate([track - sizes / 2, track + sizes / 2], 1)
-    path = " ".join(f"{when}:{x:.3f},{y:.3f}" for when, (x, y) in zip(("0%", "100%"), ends, strict=True))
-    truth = render(moved(scene, 0, scene.actors[0].centres + track - centres))
-    return Case(seed, scene, clip, path, targets, truth)
-
-
-def planned(outline: Outline, one: Case, settings: EditSettings, how: InvertSettings) -> Plan:
+def brief_of(outline: Outline, one: Case, settings: EditSettings) -> Brief:
     """The case as a checked job, without files."""
     clip = one.clip
-    obj = one.scene.actors[0].name
-    job = RealJob(Path("rendered"), Path("edited.mp4"), obj, one.path, clip.caption, edit=settings, invert=how)
     frames = Clip(clip.frames, np.arange(len(clip.frames)) / float(FPS), FPS)
     pieces = outline.tokens(clip.caption)
-    size = outline.fit(len(clip.frames), *clip.frames.shape[1:3])
-    word = columns(pieces, clip.caption, obj)
-    return Plan(job, frames, parse_path(one.path), Prompt(clip.caption, "given"), outline, size, word, pieces, None, ())
+    wanted = [
+        Wanted(actor.name, columns(pieces, clip.caption, actor.name), parse_path(path))
+        for actor, (path, _) in zip(one.scene.actors, one.paths, strict=False)
+    ]
+    return Brief(frames, tuple(wanted), settings)
 
 
 def replay_figures(backbone: Backbone, one: Case, inversion: Inversion) -> dict[str, float]:
@@ -120,15 +79,20 @@ def replay_figures(backbone: Backbone, one: Case, inversion: Inversion) -> dict[
 
 
 def edit_figures(backbone: Backbone, one: Case, outcome: Outcome, clock: Clock) -> dict[str, float]:
-    """DESIGN's figures for one edited clip; a frame without a detection counts as an IoU of 0."""
+    """DESIGN's figures for one edited clip; a frame without a detection counts as an IoU of 0, and in `cd_all` as the
+    corner farthest from the target. `background_db` is taken away from the object's true places, old and new, so that
+    it means the same whatever part of the frame an editor makes anew."""
     source, edited = one.clip.frames, outcome.frames
     seen = detect(edited, one.scene.actors[0].name)
     frame = (source.shape[1], source.shape[2])
     boxes = score_boxes(seen.boxes, one.targets, frame=frame)
     like = identity(edited, source, edited_boxes=seen.boxes, source_boxes=one.clip.boxes[0])
-    outside, inside = outcome.alpha == 0, outcome.alpha > 0
+    away = ~np.stack([grown(frame, AWAY * source.shape[2] / 128) for frame in _touched(one)])
+    inside = outcome.alpha > 0
+    found = outcome.found[0].masks
     figures = {
         "cd": boxes.centre_distance,
+        "cd_all": boxes.penalised_distance,
         "miou": boxes.mean_iou,
         "ap50": boxes.ap50,
         "coverage": float(covered(seen.boxes)),
@@ -137,79 +101,106 @@ def edit_figures(backbone: Backbone, one: Case, outcome: Outcome, clock: Clock) 
         "identity_db": like.psnr,
         "identity_ssim": like.ssim,
         "flicker": flicker(edited, source),
+        "side": side_ratio(seen.boxes, one.targets),
         "truth_db": psnr(edited, one.truth.frames, mask=inside) if inside.any() else float("nan"),
-        "background_db": psnr(edited, source, mask=outside),
-        "mask_iou": float(
-            (outcome.found.masks & one.clip.masks[0]).sum() / (outcome.found.masks | one.clip.masks[0]).sum()
-        ),
+        "background_db": psnr(edited, source, mask=away),
+        "mask_iou": float((found & one.clip.masks[0]).sum() / (found | one.clip.masks[0]).sum()),
         "seconds": sum(clock.seconds.values()),
         "peak_gb": peak_memory() / 1e9,
     }
+    for k, actor in enumerate(one.scene.actors[1 : len(one.paths)], start=1):
+        other = score_boxes(detect(edited, actor.name).boxes, one.paths[k][1], frame=frame)
+        figures |= {"cd_second": other.penalised_distance, "miou_second": other.mean_iou, "ap50_second": other.ap50}
     if outcome.edited is not None:
         made = backbone.decode(outcome.edited.latents, len(source))
-        figures["background_made_db"] = psnr(made, source, mask=outside)
-        figures["background_vae_db"] = psnr(outcome.reconstruction, source, mask=outside)
+        figures["background_made_db"] = psnr(made, source, mask=away)
+        figures["background_vae_db"] = psnr(outcome.reconstruction, source, mask=away)
         figures["forwards"] = float(outcome.edited.forwards)
         figures["gradient_passes"] = float(outcome.edited.guided)
     return figures
 
 
-def _perfect(one: Case, plan: Plan) -> Outcome:
+def _touched(one: Case) -> np.ndarray:
+    """Where the moved objects are or should be, bool (F, H, W)."""
+    count = len(one.paths)
+    return np.logical_or.reduce([*one.clip.masks[:count], *one.truth.masks[:count]])
+
+
+def side_ratio(found: np.ndarray, target: np.ndarray) -> float:
+    """How far the found box's side (the root of its area) is from the target's, as a share of it: mean over the frames
+    with a detection, NaN without any."""
+    has = np.isfinite(found).all(1)
+    sides = [np.sqrt(np.prod(boxes[has, 2:] - boxes[has, :2], axis=1)) for boxes in (found, target)]
+    return float(np.abs(sides[0] / sides[1] - 1).mean()) if has.any() else float("nan")
+
+
+def perfect(one: Case) -> Outcome:
     """The truth as an outcome: what the figures can come to at best."""
     region = one.truth.masks[0] | one.clip.masks[0]
     found = Located(one.clip.masks[0], one.clip.boxes[0])
-    nothing = np.zeros((len(region), 1, 1), np.float32)
+    flat = (np.zeros((len(region), 1, 1), np.float32),)
     return Outcome(
-        one.truth.frames, region.astype(np.float32), found, one.targets, nothing, nothing, None, one.clip.frames, ()
+        one.truth.frames, region.astype(np.float32), (found,), (one.targets,), flat, flat, None, one.clip.frames, ()
     )
 
 
+def check_size(outline: Outline, one: Case) -> None:
+    """Raises UsageError where the model sees the clip at another size than its truth is drawn at."""
+    size = outline.fit(len(one.clip.frames), *one.clip.frames.shape[1:3])
+    if size[1:] != one.clip.frames.shape[1:3]:
+        raise UsageError(
+            f"{outline.name} sees {size.width}x{size.height}, but the truth is drawn at 128x128: "
+            "measure a model of that size"
+        )
+
+
 Report = dict[str, list[dict[str, float]]]
-"""For each row, one dict of figures a clip."""
+"""For each way, one dict of figures a clip."""
 
 
 def evaluate(
     backbone: Backbone,
     outline: Outline,
     seeds: Sequence[int],
-    rows: Sequence[Row],
+    ways: Sequence[Way],
     how: InvertSettings,
     *,
     others: int,
     tell: Callable[[str], None],
-    keep: Callable[[Case, Row, Outcome], None] | None = None,
+    keep: Callable[[Case, Way, Outcome], None] | None = None,
 ) -> Report:
-    """Invert every seed's clip once, replay it, and edit it with the first row, the first `others` clips with all rows.
+    """Invert every seed's clip once, replay it, and edit it in the first way, the first `others` clips in all ways.
 
     `keep` is shown each outcome.
     """
-    report: Report = {"replay": [], PERFECT: [], **{row.name: [] for row in rows}}
+    report: Report = {"replay": [], PERFECT: [], **{way.name: [] for way in ways}}
     for number, seed in enumerate(seeds):
         one = case(seed)
         clock = Clock()
-        plan = planned(outline, one, OURS.settings, how)
-        if plan.size[1:] != one.clip.frames.shape[1:3]:
-            raise UsageError(
-                f"{outline.name} sees {plan.size.width}x{plan.size.height}, but the truth is drawn at 128x128: "
-                "measure a model of that size"
-            )
+        check_size(outline, one)
         seen = one.clip.frames
         with clock("invert"):
-            inversion = invert(backbone, backbone.encode(seen), plan.prompt.text, how)
-        flops = forward_flops(backbone, inversion.clean)
+            inversion = invert(backbone, backbone.encode(seen), one.clip.caption, how)
         cost = {"inversion_forwards": float(inversion.forwards), "inversion_backwards": float(inversion.backwards)}
         report["replay"].append(replay_figures(backbone, one, inversion) | cost | clock.seconds)
-        report[PERFECT].append(edit_figures(backbone, one, _perfect(one, plan), Clock()))
-        for row in rows if number < others else rows[:1]:
-            clock = Clock()
-            outcome = edit_frames(
-                planned(outline, one, row.settings, how), backbone, inversion, seen, clock, parts=row.parts
-            )
-            figures = edit_figures(backbone, one, outcome, clock)
-            passes = figures.get("forwards", 0.0) + gradient_share(backbone) * figures.get("gradient_passes", 0.0)
-            report[row.name].append(figures | {"tflop": passes * flops / 1e12})
+        report[PERFECT].append(edit_figures(backbone, one, perfect(one), Clock()))
+        for way in ways if number < others else ways[:1]:
+            outcome, figures = measure(backbone, outline, one, inversion, way)
+            report[way.name].append(figures)
             if keep:
-                keep(one, row, outcome)
-        first = report[rows[0].name][-1]
+                keep(one, way, outcome)
+        first = report[ways[0].name][-1]
         tell(f"{seed}: {one.clip.caption}: CD {first['cd']:.3f}, mIoU {first['miou']:.2f}, ghost {first['ghost']:.3f}")
     return report
+
+
+def measure(
+    backbone: Backbone, outline: Outline, one: Case, inversion: Inversion, way: Way
+) -> tuple[Outcome, dict[str, float]]:
+    """Edit an inverted case in one way: what it came to, and its figures with its cost."""
+    clock = Clock()
+    brief = brief_of(outline, one, way.settings)
+    outcome = edit_frames(brief, backbone, inversion, one.clip.frames, clock, parts=way.parts)
+    figures = edit_figures(backbone, one, outcome, clock)
+    passes = figures.get("forwards", 0.0) + gradient_share(backbone) * figures.get("gradient_passes", 0.0)
+    return outcome, figures | {"tflop": passes * forward_flops(backbone, inversion.clean) / 1e12}

@@ -13,8 +13,9 @@ from vxedit.backbones.protocol import Backbone
 from vxedit.backbones.tokens import columns
 from vxedit.edit.attention import attention_maps
 from vxedit.edit.energy import inside_share
+from vxedit.edit.generate import generate
 from vxedit.edit.region import to_cells
-from vxedit.invert.ddim import guided, noise_of, step
+from vxedit.job import GenerateSettings
 from vxedit.render.backgrounds import BACKGROUNDS, HELD_OUT, photo_crop
 from vxedit.render.objects import DRAWINGS
 from vxedit.render.scene import never_trained, random_scene, render
@@ -69,23 +70,6 @@ def _box_masks(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 @torch.no_grad()
-def generate(backbone: Backbone, prompt: str, seed: int, *, steps: int = 25, scale: float = 4.0) -> np.ndarray:
-    """A clip from noise at the model's native size, uint8 (F, H, W, 3): DDIM with classifier-free guidance."""
-    native = backbone.native
-    shape = backbone.encode(np.zeros((1, native.height, native.width, 3), np.uint8)).shape
-    x = torch.randn((1, shape[1], native.frames, *shape[3:]), generator=torch.Generator().manual_seed(seed)).to(
-        backbone.device
-    )
-    schedule = backbone.schedule(steps)
-    embeds, empty = backbone.text(prompt).embeds, backbone.text("").embeds
-    for i, t in enumerate(schedule.timesteps):
-        a, b = schedule.abar[i], schedule.abar[i + 1]
-        eps = [noise_of(backbone.predict(x, t, e), x, a, backbone.parameterization) for e in (empty, embeds)]
-        x = step(x, guided(eps[0], eps[1], scale), a, b)
-    return backbone.decode(x, native.frames)
-
-
-@torch.no_grad()
 def forward_flops(backbone: Backbone, latents: torch.Tensor) -> float:
     """Floating-point operations of one forward pass of the network over latents (1, C, f, h, w), as torch counts
     them."""
@@ -127,7 +111,17 @@ def generated_clips(
         pool = apart if k % 2 else trained
         name, place = pool[int(rng.integers(len(pool)))]
         article = "an" if name[0] in "aeiou" else "a"
-        frames = generate(backbone, f"{article} {name} over {place}", seed * 1000 + k)
+        chance = torch.Generator().manual_seed(seed * 1000 + k)
+        how = GenerateSettings()
+        made = generate(
+            backbone,
+            f"{article} {name} over {place}",
+            backbone.native,
+            steps=how.steps,
+            guidance_scale=how.guidance_scale,
+            generator=chance,
+        )
+        frames = backbone.decode(made.clean, backbone.native.frames)
         clips.append(Drawn(name, place, k % 2 == 1, frames))
         if progress:
             progress(k + 1)

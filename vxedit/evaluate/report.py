@@ -7,17 +7,30 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from vxedit.backbones.protocol import Backbone
-from vxedit.evaluate.edits import Case, Report
+from vxedit.evaluate.case import Case
+from vxedit.evaluate.edits import Report
 from vxedit.evaluate.model import attention_share, generated_clips, vae_figures
 from vxedit.io.pictures import draw_boxes, heat, sheet
-from vxedit.real import Outcome
+from vxedit.make import Outcome
 from vxedit.score.detect import detect
 from vxedit.score.summary import Row, Table, mean_interval
 
 Figures = dict[str, list[float]]
 
 EDIT_FIGURES = (
-    *("cd", "miou", "ap50", "coverage", "ghost", "likeness", "identity_db", "identity_ssim", "flicker", "truth_db"),
+    *(
+        "cd",
+        "cd_all",
+        "miou",
+        "ap50",
+        "coverage",
+        "ghost",
+        "likeness",
+        "identity_db",
+        "identity_ssim",
+        "flicker",
+        "truth_db",
+    ),
     *("background_made_db", "background_vae_db", "background_db", "mask_iou"),
     *("forwards", "gradient_passes", "tflop", "seconds", "peak_gb"),
 )
@@ -71,4 +84,4 @@ def sheet_of(case: Case, outcome: Outcome) -> np.ndarray:
     """A picture of an edit beside the clip as a perfect edit would leave it."""
     asked = draw_boxes(case.clip.frames, case.targets, trail=True)
     rows = [("before", case.clip.frames), ("path", asked), ("after", outcome.frames), ("truth", case.truth.frames)]
-    return sheet([*rows, ("attention", heat(outcome.frames, outcome.attention_after))])
+    return sheet([*rows, ("attention", heat(outcome.frames, outcome.attention_after[0]))])

@@ -1,0 +1,81 @@
+"""The page of results: from kept measurements alone, and honest about where vxedit is not ahead."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vxedit.errors import InputError
+from vxedit.evaluate.edits import OURS, PERFECT, RECIPES
+from vxedit.evaluate.page import page, read_kept
+from vxedit.io.pictures import write_png
+
+GOOD = {"cd_all": 0.01, "miou": 0.9, "ghost": 0.02, "background_db": 100.0, "ap50": 1.0, "coverage": 1.0}
+BAD = {"cd_all": 0.4, "miou": 0.1, "ghost": 0.7, "background_db": 30.0, "ap50": 0.0, "coverage": 0.0}
+
+
+def keep(folder: Path, kind: str, seed: int, way: str, figures: dict[str, float], *, identity: str = "m") -> None:
+    file = folder / kind / f"{seed:04d}" / f"{way.replace(' ', '-')}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    facts = {"identity": identity, "steps": 20, "kind": kind, "seed": seed, "way": way, "figures": figures}
+    file.write_text(json.dumps(facts))
+    if "miou" in figures:
+        write_png(file.with_suffix(".png"), np.full((96, 576, 3), 40 * seed % 256, np.uint8), overwrite=True)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for seed in range(4):
+        wobble = 0.001 * seed
+        keep(tmp_path, "real", seed, "replay", {"replay_vae_db": 40.0 + seed, "replay_honest_db": 39.0 + seed})
+        keep(tmp_path, "real", seed, OURS.name, {k: v - wobble for k, v in GOOD.items()})
+        keep(tmp_path, "real", seed, PERFECT, {**GOOD, "miou": 0.95})
+        for way in RECIPES[:2]:
+            keep(tmp_path, "real", seed, way.name, {k: v + wobble for k, v in BAD.items()})
+    return tmp_path
+
+
+def test_the_page_says_where_vxedit_is_ahead_and_where_not(folder: Path, tmp_path: Path) -> None:
+    text = page(read_kept(folder), tmp_path / "pictures", "scripts/results")
+    assert text.count("ahead of all, no interval overlaps") == 4 and "not clearly ahead" not in text
+    for seed in range(4):
+        keep(folder, "real", seed, RECIPES[1].name, {**BAD, "ghost": 0.019 + 0.001 * seed})
+    text = page(read_kept(folder), tmp_path / "pictures", "scripts/results")
+    (line,) = [line for line in text.splitlines() if "not clearly ahead" in line]
+    assert line.startswith("- ghost") and RECIPES[1].name in line and RECIPES[0].name not in line
+
+
+def test_every_figure_is_a_mean_of_what_was_kept_with_its_count(folder: Path, tmp_path: Path) -> None:
+    keep(folder, "real", 9, OURS.name, {**GOOD, "miou": 0.1})
+    text = page(read_kept(folder), tmp_path / "pictures", "scripts/results")
+    assert f"{OURS.name} (n = 5)" in text and f"{RECIPES[0].name} (n = 4)" in text
+    rows = [line for line in text.splitlines() if line.startswith("| mIoU")]
+    assert rows and all(f"| {(0.9 * 4 - 0.006 + 0.1) / 5:.3f} [" in row for row in rows)
+    assert "On the 4 clips that all were measured on" in text  # the fifth has no rival
+
+
+def test_pictures_show_the_best_the_median_and_the_worst(folder: Path, tmp_path: Path) -> None:
+    for seed, miou in enumerate((0.2, 0.9, 0.5)):
+        keep(folder, "generated", seed, OURS.name, {**GOOD, "miou": miou})
+        keep(folder, "generated", seed, "original", {"found": 1.0 - seed, "likeness": 0.5, "unseen": 0.0})
+    text = page(read_kept(folder), tmp_path / "pictures", "scripts/results")
+    assert "](pictures/generated.png)" in text
+    import cv2
+
+    picture = cv2.imread(str(tmp_path / "pictures" / "generated.png"))
+    assert picture is not None
+    levels = [int(v) for v in np.unique(picture[60]) if v in (0, 40, 80)]
+    assert levels == [0, 40, 80]
+    across = [int(np.argmax(picture[60, :, 0] == level)) for level in (40, 80)]
+    assert across[0] < across[1]  # seed 1 is the best, seed 2 the median
+
+
+def test_several_models_or_none_are_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="0 models"):
+        read_kept(tmp_path / "empty")
+    keep(folder, "real", 7, OURS.name, GOOD, identity="other")
+    with pytest.raises(InputError, match="2 models or settings"):
+        read_kept(folder)

@@ -1,0 +1,243 @@
+"""docs/RESULTS.md, written from the kept measurements alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from vxedit.errors import InputError
+from vxedit.evaluate.edits import ABLATIONS, OURS, PERFECT, RECIPES
+from vxedit.io.pictures import sheet_rows, write_png
+from vxedit.score.summary import Mean, mean_interval
+
+Found = dict[str, dict[int, dict[str, float]]]
+"""By way, by seed, the figures of one kind of trial."""
+
+FIGURES = {
+    "cd_all": ("CD", "lower", "distance of the object's centre from the path's, the diagonal = 1; a frame in which the "
+               "detector finds no object counts as the farthest corner"),
+    "miou": ("mIoU", "higher", "overlap of the found box with the path's, 0 in a frame without a detection"),
+    "ap50": ("AP50", "higher", "share of the frames whose overlap is a half or more"),
+    "coverage": ("coverage", "higher", "share of the clips with the object found in more than half of the frames"),
+    "ghost": ("ghost", "lower", "how much of the object is left where it was"),
+    "background_db": ("background dB", "higher", "PSNR against the source away from the object's places; 100 is equal"),
+    "flicker": ("flicker", "lower", "warp error between frames against the source's"),
+    "identity_db": ("identity dB", "higher", "the moved object's crop against its source's, where it is found"),
+    "forwards": ("forwards", "lower", "passes of the network without a gradient"),
+    "gradient_passes": ("gradient passes", "lower", "passes with one, which end after the last attention they need"),
+    "tflop": ("TFLOP", "lower", "all of them"),
+}  # fmt: skip
+CLAIMED = ("cd_all", "miou", "ghost", "background_db")
+"""What vxedit's own way is to beat every published one in, at once."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Every measurement in a folder: by kind of trial. `identity`, `steps`: the one model and number of steps."""
+
+    kinds: dict[str, Found]
+    identity: str
+    steps: int
+    folder: Path
+
+
+def read_kept(folder: Path) -> Kept:
+    """The measurements that `trials.run` left. Raises InputError where they are of none or several models."""
+    kinds: dict[str, Found] = {}
+    facts = set()
+    for file in sorted(folder.glob("*/*/*.json")):
+        row: dict[str, Any] = json.loads(file.read_text())
+        facts.add((row["identity"], row["steps"]))
+        figures = {name: math.nan if value is None else float(value) for name, value in row["figures"].items()}
+        kinds.setdefault(row["kind"], {}).setdefault(row["way"], {})[int(row["seed"])] = figures
+    if len(facts) != 1:
+        raise InputError(
+            f"{folder} holds measurements of {len(facts)} models or settings; one page is of one: take a new folder"
+        )
+    identity, steps = facts.pop()
+    return Kept(kinds, identity, steps, folder)
+
+
+def page(kept: Kept, pictures: Path, command: str) -> str:
+    """The page as markdown; its pictures are written into the folder `pictures`, beside it."""
+    parts = [
+        "# Results\n",
+        f"Written by `{command}` from measurements alone. Means with 95 % bootstrap intervals over clips; every way "
+        f"sees the same clips, seeds and {kept.steps} steps. The clips come from seeds that training never saw; the "
+        "detector knows the renderer's templates and no model. A published recipe runs with its paper's constants on "
+        "the embedded model, which is not the model it was published on: this compares mechanisms, not papers.\n",
+        _legend(),
+    ]
+    for kind, title in TITLES.items():
+        if kind in kept.kinds:
+            parts.append(_section(kept, kind, title, pictures))
+    return "\n".join(parts)
+
+
+TITLES = {
+    "real": "Rendered clips edited as real ones: inverted, then moved",
+    "generated": "Generated clips and their twins",
+    "half": "Size: asked for half",
+    "larger": "Size: asked for one and a half",
+    "crossing": "Two objects that cross",
+}
+
+
+def _legend() -> str:
+    return "\n".join(f"- **{label}** ({better} is better): {text}." for label, better, text in FIGURES.values()) + "\n"
+
+
+def _section(kept: Kept, kind: str, title: str, pictures: Path) -> str:
+    found = kept.kinds[kind]
+    parts = [f"## {title}\n"]
+    if kind == "real":
+        parts += [_replay(found), _compare(found, RECIPES), "### Each part taken out\n"]
+        parts += [_table(found, [OURS.name, *(way.name for way in ABLATIONS)]), "### Against the published recipes\n"]
+        parts += [_table(found, [OURS.name, *(way.name for way in RECIPES), PERFECT])]
+    elif kind == "generated":
+        ways = [OURS.name, *(way.name for way in RECIPES)]
+        parts += [_originals(found), _compare(found, RECIPES), _table(found, ways)]
+        parts += ["### Of these, the clips in whose original the detector finds the object\n"]
+        parts += [_table(_seen(found), ways)]
+    elif kind == "crossing":
+        parts += [_pairs(found)]
+    else:
+        parts += [_sizes(found)]
+    return "\n".join([*parts, _pictures(kept, kind, pictures)])
+
+
+def _replay(found: Found) -> str:
+    rows = found.get("replay", {}).values()
+    told = {name: mean_interval([row[name] for row in rows]) for name in ("replay_vae_db", "replay_honest_db")}
+    return (
+        f"Replay against the clip: the autoencoder alone {_cell(told['replay_vae_db'], 2)} dB, honest replay "
+        f"{_cell(told['replay_honest_db'], 2)} dB (n = {len(rows)}).\n"
+    )
+
+
+def _originals(found: Found) -> str:
+    rows = list(found.get("original", {}).values())
+    said = []
+    for unseen, name in ((0.0, "trained pairs"), (1.0, "never-trained pairs")):
+        share = mean_interval([row["found"] for row in rows if row["unseen"] == unseen])
+        said.append(f"{_cell(share, 2)} for {name} (n = {share.count})")
+    return (
+        f"Before any edit, the right object is found in this share of a generated clip's frames: {', '.join(said)}. An "
+        "object that the detector doesn't find in the original, it can't find in the twin.\n"
+    )
+
+
+def _seen(found: Found) -> Found:
+    """What was measured on clips in most of whose frames the object is found before any edit."""
+    seeds = [seed for seed, row in found.get("original", {}).items() if row["found"] > 0.5]
+    return {way: {seed: rows[seed] for seed in seeds if seed in rows} for way, rows in found.items()}
+
+
+def _values(found: Found, way: str, figure: str, seeds: Iterable[int] | None = None) -> list[float]:
+    rows = found.get(way, {})
+    return [rows[seed][figure] for seed in (rows if seeds is None else seeds) if seed in rows and figure in rows[seed]]
+
+
+def _compare(found: Found, others: Sequence[Any]) -> str:
+    """Where vxedit's own way is ahead of every other by intervals that don't touch, and where not."""
+    there = [way.name for way in others if found.get(way.name)]
+    if not there or not found.get(OURS.name):
+        return ""
+    shared = sorted(set(found[OURS.name]).intersection(*(found[name] for name in there)))
+    lines = [f"On the {len(shared)} clips that all were measured on, vxedit against each published recipe:\n"]
+    for figure in CLAIMED:
+        label, better, _ = FIGURES[figure]
+        ours = mean_interval(_values(found, OURS.name, figure, shared))
+        behind = []
+        for name in there:
+            theirs = mean_interval(_values(found, name, figure, shared))
+            ahead = ours.low > theirs.high if better == "higher" else ours.high < theirs.low
+            if not ahead:
+                behind.append(f"{name} ({_cell(theirs, 3)})")
+        verdict = "ahead of all, no interval overlaps" if not behind else f"not clearly ahead of {', '.join(behind)}"
+        lines.append(f"- {label}: {_cell(ours, 3)}; {verdict}")
+    return "\n".join(lines) + "\n"
+
+
+def _table(found: Found, ways: Sequence[str]) -> str:
+    there = [way for way in ways if found.get(way)]
+    head = "| | " + " | ".join(f"{way} (n = {len(found[way])})" for way in there) + " |"
+    lines = [head, "|---" * (len(there) + 1) + "|"]
+    for figure, (label, _, _) in FIGURES.items():
+        digits = 1 if figure in ("background_db", "identity_db", "forwards", "gradient_passes") else 3
+        cells = [_cell(mean_interval(_values(found, way, figure)), digits) for way in there]
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _sizes(found: Found) -> str:
+    off = mean_interval(_values(found, OURS.name, "side"))
+    best = mean_interval(_values(found, PERFECT, "side"))
+    return (
+        f"The found box's side is off by {_cell(off, 3)} of the side asked for (n = {off.count}; the detector on a "
+        f"perfect edit: {_cell(best, 3)}).\n\n" + _table(found, [OURS.name, PERFECT])
+    )
+
+
+def _pairs(found: Found) -> str:
+    rows = found.get(OURS.name, {})
+    each = {
+        name: mean_interval([row[name] for row in rows.values()])
+        for name in ("ap50", "ap50_second", "cd_all", "cd_second")
+    }
+    both = [min(row["ap50"], row["ap50_second"]) for row in rows.values()]
+    told = {name: _cell(value, 3) for name, value in each.items()}
+    return (
+        f"Share of the frames in which an object overlaps its own box by a half or more (n = {len(rows)}): the one "
+        f"behind {told['ap50']}, the one in front {told['ap50_second']}; the lower of the two in each clip "
+        f"{_cell(mean_interval(both), 3)}. CD {told['cd_all']} and {told['cd_second']}. In the middle of the crossing "
+        "the one behind is hidden, as it should be.\n"
+    )
+
+
+def _cell(value: Mean, digits: int) -> str:
+    if not value.count:
+        return "-"
+    if value.count == 1:
+        return f"{value.mean:.{digits}f}"
+    return f"{value.mean:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
+
+
+def _pictures(kept: Kept, kind: str, folder: Path) -> str:
+    """One picture a kind: each way's best, median and worst clip by mIoU, three frames before with the path and three
+    after."""
+    rows = []
+    for way, clips in kept.kinds[kind].items():
+        ranked = sorted(
+            (seed for seed in clips if _strip_file(kept, kind, seed, way).exists()), key=lambda s: clips[s]["miou"]
+        )
+        if ranked:
+            chosen = {"best": ranked[-1], "median": ranked[len(ranked) // 2], "worst": ranked[0]}
+            strips = [_read(_strip_file(kept, kind, seed, way)) for seed in chosen.values()]
+            rows.append((way, strips))
+    if not rows:
+        return ""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_png(folder / f"{kind}.png", sheet_rows(rows, ("best", "median", "worst")), overwrite=True)
+    return (
+        f"\n![Each way's best, median and worst clip by mIoU: three frames before, with the path, and after]"
+        f"({folder.name}/{kind}.png)\n"
+    )
+
+
+def _strip_file(kept: Kept, kind: str, seed: int, way: str) -> Path:
+    return kept.folder / kind / f"{seed:04d}" / f"{way.replace(' ', '-')}.png"
+
+
+def _read(file: Path) -> np.ndarray:
+    picture = cv2.imread(str(file))
+    if picture is None:
+        raise InputError(f"{file} can't be read as a picture; remove it and its .json, and measure again")
+    return picture[..., ::-1]

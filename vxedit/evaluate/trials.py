@@ -1,0 +1,145 @@
+"""Many measurements, each kept in a file of its own, so that a run can stop anywhere and go on, or be shared out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from vxedit.backbones.protocol import Backbone
+from vxedit.backbones.registry import Outline
+from vxedit.evaluate.case import Case, case, crossing
+from vxedit.evaluate.edits import OURS, PERFECT, RECIPES, WAYS, Way, edit_figures, measure, perfect, replay_figures
+from vxedit.evaluate.generated import drawn, drawn_figures, measure_twin
+from vxedit.invert.inversion import invert
+from vxedit.io.atomic import write_bytes
+from vxedit.io.fit import resize_frames
+from vxedit.io.pictures import draw_boxes, write_png
+from vxedit.io.record import plain
+from vxedit.job import InvertSettings
+from vxedit.make import Clock, Outcome
+
+Kind = Literal["real", "generated", "half", "larger", "crossing"]
+SCALES = {"half": 0.5, "larger": 1.5}
+_SIDE_PX = 96
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One clip: its kind and seed, and the ways in which it is edited."""
+
+    kind: Kind
+    seed: int
+    ways: tuple[Way, ...]
+
+
+def trials(real: int, generated: int, others: int, sizes: int, crossings: int, first: int) -> Iterator[Trial]:
+    """What is measured: vxedit on `real` inverted and `generated` clips; the published recipes on the first `others` of
+    each, and vxedit with each part taken out on those of the inverted ones; vxedit on `sizes` clips at half and at one
+    and a half times the size, and on `crossings` of two objects. Clips that every way is measured on come first."""
+    for k in range(max(real, generated)):
+        ways = WAYS if k < others else (OURS,)
+        if k < real:
+            yield Trial("real", first + k, ways)
+        if k < generated:
+            yield Trial("generated", first + k, ways if k >= others else (OURS, *RECIPES))
+        if k < crossings:
+            yield Trial("crossing", first + k, (OURS,))
+        if k < sizes:
+            yield Trial("half", first + k, (OURS,))
+            yield Trial("larger", first + k, (OURS,))
+
+
+def run(
+    backbone: Backbone,
+    outline: Outline,
+    todo: Sequence[Trial],
+    how: InvertSettings,
+    folder: Path,
+    tell: Callable[[str], None],
+) -> None:
+    """Measure every trial that `folder` does not hold yet, for this model and these settings."""
+    for trial in todo:
+        missing = [way for way in trial.ways if not _file(folder, trial, way.name).exists()]
+        if not missing:
+            continue
+        facts = {"identity": backbone.identity, "steps": how.steps, "kind": trial.kind, "seed": trial.seed}
+        if trial.kind == "generated":
+            _generated(backbone, outline, trial, missing, facts, folder)
+        else:
+            _inverted(backbone, outline, trial, missing, how, facts, folder)
+        tell(f"{trial.kind} {trial.seed}: {', '.join(way.name for way in missing)}")
+
+
+def _inverted(
+    backbone: Backbone,
+    outline: Outline,
+    trial: Trial,
+    ways: Sequence[Way],
+    how: InvertSettings,
+    facts: dict[str, Any],
+    folder: Path,
+) -> None:
+    one = _case(trial)
+    clock = Clock()
+    with clock("invert"):
+        inversion = invert(backbone, backbone.encode(one.clip.frames), one.clip.caption, how)
+    if trial.kind == "real":
+        cost = {"inversion_forwards": inversion.forwards, "inversion_backwards": inversion.backwards}
+        found = replay_figures(backbone, one, inversion) | cost | clock.seconds
+        _keep(folder, trial, "replay", facts, found, None)
+    best = perfect(one)
+    _keep(folder, trial, PERFECT, facts, edit_figures(backbone, one, best, Clock()), _strip(one.clip.frames, best))
+    for way in ways:
+        outcome, figures = measure(backbone, outline, one, inversion, way)
+        _keep(folder, trial, way.name, facts, figures, _strip(one.clip.frames, outcome))
+
+
+def _case(trial: Trial) -> Case:
+    if trial.kind == "crossing":
+        return crossing(trial.seed)
+    return case(trial.seed, scale=SCALES.get(trial.kind, 1.0))
+
+
+def _generated(
+    backbone: Backbone, outline: Outline, trial: Trial, ways: Sequence[Way], facts: dict[str, Any], folder: Path
+) -> None:
+    one = drawn(backbone, trial.seed)
+    _keep(folder, trial, "original", facts, drawn_figures(one), None)
+    for way in ways:
+        outcome, figures = measure_twin(backbone, outline, one, way)
+        _keep(folder, trial, way.name, facts, figures, _strip(one.frames, outcome))
+
+
+def _file(folder: Path, trial: Trial, name: str) -> Path:
+    return folder / trial.kind / f"{trial.seed:04d}" / f"{name.replace(' ', '-')}.json"
+
+
+def _keep(
+    folder: Path,
+    trial: Trial,
+    name: str,
+    facts: dict[str, Any],
+    figures: dict[str, float],
+    strip: np.ndarray | None,
+) -> None:
+    file = _file(folder, trial, name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if strip is not None:
+        write_png(file.with_suffix(".png"), strip, overwrite=True)
+    text = json.dumps(plain({**facts, "way": name, "figures": figures}))
+    write_bytes(file, text.encode(), overwrite=True)
+
+
+def _strip(before: np.ndarray, outcome: Outcome) -> np.ndarray:
+    """One row of small pictures: the first, middle and last frame before, with the paths, and after."""
+    asked = before
+    for boxes in outcome.targets:
+        asked = draw_boxes(asked, boxes, trail=True)
+    shown = [0, len(before) // 2, len(before) - 1]
+    frames = np.concatenate([asked[shown], outcome.frames[shown]])
+    return np.concatenate(list(resize_frames(frames, _SIDE_PX, _SIDE_PX)), 1)
