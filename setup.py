@@ -64,14 +64,16 @@ setup(
         "numpy>=2.0",
         "safetensors>=0.5",
         "tqdm>=4.66",
+        'tomli>=2; python_version < "3.11"',
     ],
     extras_require={
         "app": [],
-        "batch": [],
+        "batch": ["ray>=2.50"],
         "detect": [],
-        "metrics": [],
+        "metrics": ["lpips>=0.1.4"],
         "torchcodec": [],
         "dev": [
+            'ray>=2.50; python_version < "3.14"',
             "hypothesis>=6.100",
             "mypy>=1.14",
             "pytest>=8.3",
@@ -84,6 +86,10 @@ setup(
         "console_scripts": [
             "vxedit = vxedit.cli.main:main",
             "vxedit-real = vxedit.cli.main:real",
+            "vxedit-gen = vxedit.cli.main:gen",
+            "vxedit-look = vxedit.cli.main:look",
+            "vxedit-score = vxedit.cli.main:score",
+            "vxedit-batch = vxedit.cli.main:batch",
         ]
     },
 )

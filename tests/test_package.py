@@ -92,6 +92,14 @@ def test_everything_that_setup_asks_for_is_pinned() -> None:
     assert asked - {pin.split("==")[0] for pin in pins()} == set()
 
 
+def test_every_command_that_is_installed_is_there() -> None:
+    text = (ROOT / "setup.py").read_text(encoding="utf-8")
+    entries = re.findall(r'"(vxedit[a-z-]*) = ([\w.]+):(\w+)"', text)
+    assert {"vxedit", "vxedit-real", "vxedit-gen", "vxedit-look", "vxedit-score"} <= {name for name, _, _ in entries}
+    for _, module, function in entries:
+        assert callable(getattr(importlib.import_module(module), function))
+
+
 def test_the_version_stands_in_one_place() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", vxedit.__version__)
     assert vxedit.__version__ not in (ROOT / "setup.py").read_text(encoding="utf-8")
