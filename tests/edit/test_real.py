@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -296,18 +296,71 @@ def test_two_objects_share_one_region_and_the_rest_is_the_sources(editor: Editor
     assert edited.energy_before is not None and edited.energy_before.shape == (4,)
 
 
-def test_words_that_change_get_room_and_leave_the_rest_the_sources(editor: Editor) -> None:
-    words = word_edit(editor.backbone.tokens, editor.inversion.prompt, replace={"ball": "burger"})
+def standing(editor: Editor, seed: int = 0) -> Task:
+    """The ball is to stay where it is."""
     subject = Subject("ball", editor.columns, editor.found, editor.found.boxes)
-    chance = torch.Generator().manual_seed(0)
-    task = Task(editor.backbone, editor.inversion, editor.frames, (subject,), chance)
+    chance = torch.Generator().manual_seed(seed)
+    return Task(editor.backbone, editor.inversion, editor.frames, (subject,), chance)
+
+
+def reworded(editor: Editor, seed: int = 0, **what: Any) -> Task:
+    """The same, with words of "a red ball" changed."""
+    words = word_edit(editor.backbone.tokens, editor.inversion.prompt, **what)
+    return replace(standing(editor, seed), words=words)
+
+
+def test_words_that_change_get_room_and_leave_the_rest_the_sources(editor: Editor) -> None:
     how = Recipe(parts=Parts(guidance=False))
-    plain, changed = edit(task, how), edit(replace(task, words=words, generator=torch.Generator().manual_seed(0)), how)
-    assert changed.region.alpha.mean() > 1.15 * plain.region.alpha.mean()
-    free = outside(changed)
-    assert torch.equal(changed.latents[free], editor.inversion.clean[free])
-    assert (changed.latents - plain.latents).abs().max() > 1e-2
-    assert changed.forwards > plain.forwards  # the source's passes are counted
+    plain = edit(standing(editor), how)
+    for task in (reworded(editor, replace={"ball": "burger"}), reworded(editor, weights={"red": 3.0})):
+        changed = edit(task, how)
+        assert changed.region.alpha.mean() > 1.15 * plain.region.alpha.mean()
+        free = outside(changed)
+        assert torch.equal(changed.latents[free], editor.inversion.clean[free])
+        assert (changed.latents - plain.latents).abs().max() > 1e-3
+        assert changed.forwards > plain.forwards  # the source's passes are counted
+
+
+def test_only_an_object_whose_own_word_goes_is_replaced(editor: Editor) -> None:
+    assert replaced(standing(editor)) == [False]
+    assert replaced(reworded(editor, replace={"ball": "burger"})) == [True]
+    assert replaced(reworded(editor, replace={"red": "the"})) == [False]
+    assert replaced(reworded(editor, weights={"ball": 2.0})) == [False]
+    assert replaced(reworded(editor, refine="a red wet ball")) == [False]
+
+
+def test_a_replaced_object_is_drawn_anew_over_all_steps_beside_a_source_that_shows_the_old_one(
+    editor: Editor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every step has a pass of the source, one of the edited clip, and one without the prompt."""
+    passes: list[Tensor] = []
+    predict = editor.backbone.predict
+
+    def note(latents: Tensor, timestep: int, embeds: Tensor) -> Tensor:
+        passes.append(latents.clone())
+        return predict(latents, timestep, embeds)
+
+    monkeypatch.setattr(editor.backbone, "predict", note)
+    told: list[tuple[int, int]] = []
+    task = replace(
+        reworded(editor, replace={"ball": "burger"}), progress=lambda done, total: told.append((done, total))
+    )
+    how = Recipe(start=0.25, parts=Parts(guidance=False))
+    edited = edit(task, how)
+    assert told == [(i + 1, STEPS) for i in range(STEPS)] and len(passes) == 3 * STEPS
+    assert edited.expected is None  # it has no detail that could be given back
+    source, first = passes[0], passes[1]
+    cells = to_cells(laid(edited).covers[0], 8, 8)
+    inside = (cells > 0.02)[None, None].expand_as(first)
+    assert torch.equal(first[~inside], source[~inside])
+    begun = first[inside]
+    assert float((begun - source[inside]).abs().mean()) > 0.2 * float(source[inside].std())
+    passes.clear()
+    edit(reworded(editor, seed=1, replace={"ball": "burger"}), how)
+    assert not torch.equal(passes[1][inside], begun)  # the seed decides
+    passes.clear()
+    weighted = edit(reworded(editor, weights={"ball": 2.0}), how)
+    assert len(passes) == 3 and torch.equal(passes[0], passes[1]) and weighted.expected is not None
 
 
 def test_an_object_that_becomes_another_begins_without_the_old_one(

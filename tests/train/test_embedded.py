@@ -15,7 +15,7 @@ from vxedit.backbones.tokens import columns
 from vxedit.backbones.unet3d import UNet3D
 from vxedit.edit.attention import attention_maps
 from vxedit.train import embedded, vae
-from vxedit.train.embedded import Plan, export, train
+from vxedit.train.embedded import SHARED_NOISE, Plan, export, train
 from vxedit.train.unet import build_unet
 
 PLAN = Plan(vae_steps=2, image_steps=2, clip_steps=2, joint_steps=2, clips=2, vae_batch=2, image_batch=2, clip_batch=1)
@@ -83,6 +83,7 @@ def test_the_folder_loads_and_runs(work: Path) -> None:
     assert outline(folder).native == (16, 128, 128)
     model = loaded_from(folder)
     assert model.native == (16, 128, 128) and model.parameterization == "epsilon"
+    assert model.shared_noise == SHARED_NOISE > 0  # frames were trained with a part of their noise in common
     assert all(p.dtype == torch.float32 for p in model._modules.unet.parameters())
     frames = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
     latents = model.encode(frames)

@@ -90,11 +90,7 @@ who_runs_it = options.group(
     "batch",
     options_metavar="-o OUT [--obj WORD --path PATH] [OPTIONS]",
     epilog=EPILOG,
-    context_settings={
-        "help_option_names": ["-h", "--help"],
-        "auto_envvar_prefix": "VXEDIT",
-        "max_content_width": 100,
-    },
+    context_settings=options.CONTEXT,
 )
 @click.argument("source", type=FILE, metavar="FOLDER|MANIFEST")
 @click.option("-o", "--output", type=FILE, metavar="OUT", required=True, help="The folder for results, made if needed.")

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from vxedit import __version__
 from vxedit.cli import options
-from vxedit.cli.objects import energies_of, objects_of, words_of
+from vxedit.cli.objects import objects_of, settled, words_of
 from vxedit.cli.params import FILE
 from vxedit.cli.progress import bars
 from vxedit.cli.real import output_for
@@ -49,11 +49,7 @@ OF_THE_CLIP = ("prompt", "steps", "guidance_scale", "num_frames", "size", "fps",
     "gen",
     options_metavar="--obj WORD --path PATH [OPTIONS]",
     epilog=EPILOG,
-    context_settings={
-        "help_option_names": ["-h", "--help"],
-        "auto_envvar_prefix": "VXEDIT",
-        "max_content_width": 100,
-    },
+    context_settings=options.CONTEXT,
 )
 @click.argument("prompt", metavar="PROMPT", required=False)
 @options.what
@@ -116,12 +112,7 @@ def job_of(ctx: click.Context) -> GenJob:
 
 def overlay(job: GenJob, given: dict[str, Any]) -> GenJob:
     """`job` with the settings of `given` put in their places."""
-    job = replace(job, **{key: given[key] for key in PLAIN if key in given})
-    for key, (stage, name) in STAGES.items():
-        if key in given:
-            job = replace(job, **{stage: replace(getattr(job, stage), **{name: given[key]})})
-    if given.get("energy"):
-        job = replace(job, edit=replace(job.edit, energies=energies_of(given["energy"])))
+    job = settled(job, given, PLAIN, STAGES)
     words = words_of(given, job.words)
     objects = objects_of(given, job.objects, words) if given.get("obj") or words or given.get("path") else ()
     source = job.original or Path(named_after(job.prompt))

@@ -83,11 +83,7 @@ looking = options.group(
     "look",
     options_metavar="[OPTIONS]",
     epilog=EPILOG,
-    context_settings={
-        "help_option_names": ["-h", "--help"],
-        "auto_envvar_prefix": "VXEDIT",
-        "max_content_width": 100,
-    },
+    context_settings=options.CONTEXT,
 )
 @click.argument("input", type=FILE, metavar="CLIP")
 @looking

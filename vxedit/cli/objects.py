@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from vxedit.errors import UsageError
-from vxedit.job import STAY, ObjectJob, WordSettings
+from vxedit.job import STAY, GenJob, ObjectJob, RealJob, WordSettings
+
+Stages = Mapping[str, tuple[str, str]]
+"""Where in a job a setting stands that the command line names otherwise or that lies in one of its stages."""
+
+Job = TypeVar("Job", RealJob, GenJob)
 
 FLAGS = ("obj", "path", "box", "mask")
+
+
+def settled(job: Job, settings: Mapping[str, Any], plain: Sequence[str], stages: Stages) -> Job:
+    """`job` with what `settings` has put in its place: `plain` fields of the job, and those in its `stages`."""
+    job = replace(job, **{key: settings[key] for key in plain if key in settings})
+    for key, (stage, name) in stages.items():
+        if key in settings:
+            job = replace(job, **{stage: replace(getattr(job, stage), **{name: settings[key]})})
+    if settings.get("energy"):
+        job = replace(job, edit=replace(job.edit, energies=energies_of(settings["energy"])))
+    return job
 
 
 def objects_of(given: Mapping[str, Any], before: Sequence[ObjectJob], words: WordSettings) -> tuple[ObjectJob, ...]:

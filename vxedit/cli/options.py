@@ -12,6 +12,13 @@ from vxedit.cli.params import BOX, DEVICE, FILE, FPS, SIZE, Number
 from vxedit.edit.recipes.names import NAMES
 from vxedit.job import EditSettings, GenerateSettings, InversionKind, InvertSettings
 
+CONTEXT: dict[str, Any] = {
+    "help_option_names": ["-h", "--help"],
+    "auto_envvar_prefix": "VXEDIT",
+    "max_content_width": 100,
+}
+"""Every command's settings."""
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -132,23 +139,31 @@ seed = click.option(
     help="Seed of what is drawn at random. [default: drawn, shown and saved]",
 )
 
+
+def sampling(defaults: InvertSettings | GenerateSettings, *, steps: str, scale: str) -> Decorator:
+    """How many steps, and how much the prompt counts in them; `steps` and `scale` end the help's lines."""
+    return group(
+        click.option(
+            "--steps",
+            type=click.IntRange(min=1),
+            metavar="N",
+            default=defaults.steps,
+            show_default=True,
+            help=f"Denoising steps{steps}.",
+        ),
+        click.option(
+            "--guidance-scale",
+            type=Number(1, 20),
+            metavar="W",
+            default=defaults.guidance_scale,
+            show_default=True,
+            help=f"Weight of the prompt against {scale}; 1 is the prompt alone.",
+        ),
+    )
+
+
 effort = group(
-    click.option(
-        "--steps",
-        type=click.IntRange(min=1),
-        metavar="N",
-        default=InvertSettings.steps,
-        show_default=True,
-        help="Denoising steps; inversion takes as many.",
-    ),
-    click.option(
-        "--guidance-scale",
-        type=Number(1, 20),
-        metavar="W",
-        default=InvertSettings.guidance_scale,
-        show_default=True,
-        help="Weight of the prompt against the null prompt; 1 is the prompt alone.",
-    ),
+    sampling(InvertSettings(), steps="; inversion takes as many", scale="the null prompt"),
     click.option(
         "--inversion",
         type=click.Choice(get_args(InversionKind)),
@@ -159,22 +174,7 @@ effort = group(
 )
 
 generate = group(
-    click.option(
-        "--steps",
-        type=click.IntRange(min=1),
-        metavar="N",
-        default=GenerateSettings.steps,
-        show_default=True,
-        help="Denoising steps.",
-    ),
-    click.option(
-        "--guidance-scale",
-        type=Number(1, 20),
-        metavar="W",
-        default=GenerateSettings.guidance_scale,
-        show_default=True,
-        help="Weight of the prompt against no prompt; 1 is the prompt alone.",
-    ),
+    sampling(GenerateSettings(), steps="", scale="no prompt"),
     click.option("--num-frames", type=click.IntRange(min=1), metavar="N", help="Frames. [default: the model's own]"),
     click.option("--size", type=SIZE, help="Width and height in pixels. [default: the model's own]"),
     click.option("--fps", type=FPS, help="Frames a second of the clip that is written. [default: 8]"),

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from vxedit import __version__
 from vxedit.cli import options
-from vxedit.cli.objects import energies_of, objects_of, words_of
+from vxedit.cli.objects import objects_of, settled, words_of
 from vxedit.cli.params import FILE
 from vxedit.cli.progress import bars
 from vxedit.cli.report import Voice, reporting, say, voice
@@ -50,11 +50,7 @@ PLAIN = ("input", "prompt", "model", "device", "dtype", "allow_pickle", "overwri
     "real",
     options_metavar="--obj WORD --path PATH [OPTIONS]",
     epilog=EPILOG,
-    context_settings={
-        "help_option_names": ["-h", "--help"],
-        "auto_envvar_prefix": "VXEDIT",
-        "max_content_width": 100,
-    },
+    context_settings=options.CONTEXT,
 )
 @click.argument("input", type=FILE, metavar="INPUT", required=False)
 @options.what
@@ -136,12 +132,7 @@ def recorded(record_file: Path) -> RealJob:
 def overlay(job: RealJob, given: dict[str, Any]) -> RealJob:
     """`job` with the settings of `given` that are not None put in their places."""
     settings = {key: value for key, value in given.items() if value is not None}
-    job = replace(job, **{key: settings[key] for key in PLAIN if key in settings})
-    for key, (stage, name) in STAGES.items():
-        if key in settings:
-            job = replace(job, **{stage: replace(getattr(job, stage), **{name: settings[key]})})
-    if settings.get("energy"):
-        job = replace(job, edit=replace(job.edit, energies=energies_of(settings["energy"])))
+    job = settled(job, settings, PLAIN, STAGES)
     words = words_of(settings, job.words)
     first, *others = objects_of(settings, job.objects if job.obj else (), words)
     job = replace(

@@ -83,11 +83,7 @@ truth = options.group(
     "score",
     options_metavar="[OPTIONS]",
     epilog=EPILOG,
-    context_settings={
-        "help_option_names": ["-h", "--help"],
-        "auto_envvar_prefix": "VXEDIT",
-        "max_content_width": 100,
-    },
+    context_settings=options.CONTEXT,
 )
 @click.argument("targets", type=FILE, metavar="TARGET...", nargs=-1, required=True)
 @truth
