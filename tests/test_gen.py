@@ -240,7 +240,7 @@ def test_two_objects_each_have_their_path_and_the_twin_says_so(bench: Bench, out
     assert [one["obj"] for one in result.record["objects"]] == ["ball", "burger"]
     assert len(outcomes[0].targets) == 2
     np.testing.assert_allclose(outcomes[0].targets[1][-1], [0.05, 0.65, 0.35, 0.95], atol=1e-6)
-    both = [line for line in plan_gen(replace(bench.job, objects=(BALL, burger), overwrite=True)).describe()]
+    both = plan_gen(replace(bench.job, objects=(BALL, burger), overwrite=True)).describe()
     assert sum(line.startswith("word: ") for line in both) == sum(line.startswith("path: ") for line in both) == 2
 
 

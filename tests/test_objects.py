@@ -19,8 +19,8 @@ PROMPT = "the burger on the red ball"
 STAY = parse_path("by:0,0")
 
 
-def columns_of(checkpoint: Path, *words: str) -> list[tuple[int, ...]]:
-    pieces = outline(str(checkpoint)).tokens(PROMPT)
+def columns_of(model: Path, *words: str) -> list[tuple[int, ...]]:
+    pieces = outline(str(model)).tokens(PROMPT)
     return check_words([ObjectJob(word, "left") for word in words], pieces, PROMPT)
 
 

@@ -68,7 +68,7 @@ def find_objects(wanted: Sequence[Wanted], seen: np.ndarray, attentions: Sequenc
     for k, one in enumerate(found):
         others = np.logical_or.reduce([other.masks for j, other in enumerate(found) if j != k])
         masks = one.masks & ~(others & (best != k))
-        if wanted[k].masks is not None or not masks.any():
+        if wanted[k].masks is not None or wanted[k].box is not None or not masks.any():
             apart.append(one)
             continue
         reach = None if one.reach is None else one.reach & ~(others & (best != k))

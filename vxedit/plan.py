@@ -114,7 +114,7 @@ def plan(job: RealJob) -> Plan:
     info = probe(job.input)
     masks = [one.mask for one in job.objects if one.mask]
     check_outputs(output_files(job.output, job.extras), [job.input, *masks, *(Path(o.path) for o in job.objects)], job)
-    prompt = find_prompt(job.input, job.obj, job.prompt, info.comment)
+    prompt = find_prompt(job.input, job.obj, job.prompt, info.comment, others=[one.obj for one in job.others])
     pieces = described.tokens(prompt.text)
     columns = check_words(job.objects, pieces, prompt.text)
     words = plan_words(job.words, described.tokens, prompt.text, columns, recipe=job.edit.recipe)

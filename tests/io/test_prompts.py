@@ -89,3 +89,8 @@ def test_sentence(clip: Path, obj: str, sentence: str) -> None:
 def test_what_an_edit_noted_in_its_video_is_no_caption(tmp_path: Path) -> None:
     found = find_prompt(tmp_path / "out.mp4", "burger", None, f"{EDITED}: burger along left")
     assert found.origin == "made from --obj" and found.text == "a burger"
+
+
+def test_a_sentence_made_for_several_objects_names_them_all(tmp_path: Path) -> None:
+    found = find_prompt(tmp_path / "out.mp4", "car", None, None, others=["apple"])
+    assert found.text == "a car and an apple"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +28,9 @@ class Prompt:
     origin: str
 
 
-def find_prompt(input: Path, obj: str, given: str | None, comment: str | None) -> Prompt:
+def find_prompt(input: Path, obj: str, given: str | None, comment: str | None, *, others: Sequence[str] = ()) -> Prompt:
     """The prompt for the clip `input`: `given`; else a .txt beside it with the same stem; else the container's
-    `comment`; else a plain sentence with `obj`.
+    `comment`; else a plain sentence with `obj` and the `others`.
 
     A sidecar or comment that is empty, not text, JSON or longer than 400 characters is passed over, as is a comment
     that doesn't name `obj`: editors leave all sorts of notes there. The reason is logged. Raises UsageError if
@@ -47,7 +48,7 @@ def find_prompt(input: Path, obj: str, given: str | None, comment: str | None) -
         if _names(text, obj):
             return Prompt(text, "comment")
         logger.info("the comment in the video is ignored: it doesn't name %r", obj)
-    return Prompt(_sentence(obj), "made from --obj")
+    return Prompt(" and ".join(_sentence(one) for one in (obj, *others)), "made from --obj")
 
 
 def _start_of(sidecar: Path) -> str | None:
