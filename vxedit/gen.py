@@ -28,7 +28,7 @@ from vxedit.io.write import write_video
 from vxedit.job import GenJob, Progress
 from vxedit.job_json import gen_job_from_json
 from vxedit.make import Brief, Clock, edit_frames, stage
-from vxedit.objects import Wanted, check_box, check_words
+from vxedit.objects import Wanted, check_place, check_words
 from vxedit.plan import check_edit, check_outputs, check_paths, describe_object, output_files, plan_words
 from vxedit.results import Result, cost, edit_part, head, write_files
 
@@ -105,7 +105,7 @@ def plan_gen(job: GenJob) -> GenPlan:
         raise UsageError("words are edited where an object is: name it with --obj")
     motions = [parse_path(one.path) for one in job.objects]
     for one in job.objects:
-        check_box(one.box)
+        check_place(one)
     described = outline(job.model, allow_pickle=job.allow_pickle)
     described.schedule(job.generate.steps)
     check_outputs(gen_files(job), [job.original, *(Path(one.path) for one in job.objects)], job)

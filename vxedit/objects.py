@@ -46,6 +46,13 @@ def check_words(objects: Sequence[ObjectJob], pieces: Sequence[Piece], prompt: s
     return found
 
 
+def check_place(one: ObjectJob) -> None:
+    """Raises UsageError where it is said twice where the object is, or in a way that can't be meant."""
+    if one.box is not None and one.mask is not None:
+        raise UsageError("--box and --mask both say where the object is: give one of them")
+    check_box(one.box)
+
+
 def check_box(box: Box | None) -> None:
     """Raises UsageError unless box is None or a box in shares of the frame."""
     if box is None:

@@ -26,7 +26,7 @@ from vxedit.io.read import read_video
 from vxedit.io.write import SUFFIXES
 from vxedit.job import EditSettings, Extras, GenJob, RealJob, WordSettings
 from vxedit.make import Brief
-from vxedit.objects import Wanted, check_box, check_words
+from vxedit.objects import Wanted, check_place, check_words
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,7 @@ def plan(job: RealJob) -> Plan:
     fail."""
     check_edit(job.edit, job.invert.guidance_scale)
     for one in job.objects:
-        if one.box is not None and one.mask is not None:
-            raise UsageError("--box and --mask both say where the object is: give one of them")
-        check_box(one.box)
+        check_place(one)
     motions = [parse_path(one.path) for one in job.objects]
     described = outline(job.model, allow_pickle=job.allow_pickle)
     described.schedule(job.invert.steps)

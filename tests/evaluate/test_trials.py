@@ -38,6 +38,7 @@ class Bench:
         self.inversions = 0
         monkeypatch.setattr(measured, "invert", self.invert)
         monkeypatch.setattr(measured, "measure", self.measure)
+        monkeypatch.setattr(measured, "forward_flops", lambda *_: 1e9)
         monkeypatch.setattr(measured, "replay_figures", lambda *_: {"replay_vae_db": 40.0})
 
     def encode(self, frames: np.ndarray) -> None:
@@ -45,9 +46,11 @@ class Bench:
 
     def invert(self, *_: Any) -> Any:
         self.inversions += 1
-        return type("Inverted", (), {"forwards": 5, "backwards": 0})()
+        return type("Inverted", (), {"forwards": 5, "backwards": 0, "clean": None})()
 
-    def measure(self, _: Any, __: Any, one: Any, ___: Any, way: Way) -> tuple[Outcome, dict[str, float]]:
+    def measure(
+        self, _: Any, __: Any, one: Any, ___: Any, way: Way, *, flops: float
+    ) -> tuple[Outcome, dict[str, float]]:
         self.edits.append(way.name)
         if way.name == "breaks":
             raise KeyboardInterrupt

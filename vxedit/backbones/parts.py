@@ -38,7 +38,7 @@ def load_text_encoder(layout: Layout, *, device: torch.device) -> Any:
 def _load(kind: Any, layout: Layout, part: str, *, device: torch.device, dtype: torch.dtype, **options: Any) -> Any:
     weights = layout.weights[part]
     try:
-        with _no_progress_bars():
+        with no_progress_bars():
             model, report = kind.from_pretrained(
                 str(layout.root / part),
                 variant=weights.variant,
@@ -66,7 +66,8 @@ def _low_memory() -> dict[str, bool]:
 
 
 @contextlib.contextmanager
-def _no_progress_bars() -> Iterator[None]:
+def no_progress_bars() -> Iterator[None]:
+    """While this is open, transformers loads in silence."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

@@ -51,7 +51,7 @@ def check_settings(task: Task) -> None:
     """Raises VxeditError for settings that can't be meant: numbers out of range, a path that doesn't parse, a model
     that isn't there, a word that the prompt lacks. What only the clip can tell is left to its job."""
     from vxedit.edit.path import parse_path
-    from vxedit.objects import check_box, check_words
+    from vxedit.objects import check_place, check_words
     from vxedit.plan import check_edit, plan_words
 
     job = task.job
@@ -59,9 +59,7 @@ def check_settings(task: Task) -> None:
     stage = job.invert if isinstance(job, RealJob) else job.generate
     check_edit(job.edit, stage.guidance_scale)
     for one in job.objects:
-        if one.box is not None and one.mask is not None:
-            raise UsageError("--box and --mask both say where the object is: give one of them")
-        check_box(one.box)
+        check_place(one)
         parse_path(one.path)
     described = outline_of(job)
     described.schedule(stage.steps)

@@ -194,7 +194,8 @@ def _run(task: Task, how: Recipe, region: Region, scene: Scene, anchors: _Anchor
             pull = anchor_weight((i + 1) / count, how)
             if pull > 0:
                 x = _mix(x, anchors.at(i + 1), pull * anchors.hold)
-        x = branch.blended(x, i, source(i + 1, without=True))
+        if task.words is not None:
+            x = branch.blended(x, i, source(i + 1, without=True))
         if how.parts.pinning:
             x = _mix(inversion.pivot(i + 1), x, anchors.edit)
         task.tell(i - first + 1, count - first)

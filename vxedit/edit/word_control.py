@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vxedit.backbones.protocol import AttentionCall, Backbone
+from vxedit.edit.attending import logits, mixed
 from vxedit.edit.attention import mean_map
 from vxedit.edit.words import WordEdit
 from vxedit.errors import UsageError
@@ -100,12 +101,10 @@ class WordDenoiser:
         with self.backbone.controlled(taken):
             eps = self._plain.noise(x, i, self._embeds)
         self.attention = WordMaps(_mean(seen.maps, x), _mean(taken.maps, x))
-        null = self._plain.unconditional
-        if self._plain.scale == 1 or null is None:
+        if self._plain.scale == 1 or self._plain.unconditional is None:
             return eps
         # Equal embeddings don't make the passes equal: only one of them takes over the source's attention.
-        own = null[i] if len(null) == len(self._plain.schedule) else null[0]
-        return guided(self._plain.noise(x, i, own[None]), eps, self._plain.scale)
+        return guided(self._plain.noise(x, i, self._plain.null(i)), eps, self._plain.scale)
 
     def blended(self, x: Tensor, i: int, source: Tensor) -> Tensor:
         """Latents after step i, and the source's there: from `blend_from` on the source's own wherever the last call
@@ -170,7 +169,7 @@ class Seen:
             self.spaces[name] = call
         mapped = bool(self.columns) and name in self.layers
         if call.attention.kind == "text" and (self.text or mapped):
-            found = probability(call)
+            found = logits(call).softmax(-1)
             if mapped:
                 self.maps[name] = _map(call, found, self.columns)
             if self.text:
@@ -200,19 +199,13 @@ class Taken:
             return F.scaled_dot_product_attention(source.query, source.key, call.value, attn_mask=source.bias)
         if call.attention.kind != "text":
             return None
-        found = probability(call)
+        found = logits(call).softmax(-1)
         if name in self.seen.probabilities:
             carried = self.seen.probabilities[name].float() @ self.takeover.mapping
             found = torch.where(self.takeover.own(), found, carried)
         if self.columns and name in self.layers:
             self.maps[name] = _map(call, found, self.columns)
-        return ((found * self.takeover.factors) @ call.value.float()).to(call.value.dtype)
-
-
-def probability(call: AttentionCall) -> Tensor:
-    """softmax(q k^T / sqrt(d) + bias): float32 (B', heads, N, L)."""
-    scores = call.query.float() @ call.key.float().transpose(-1, -2) / call.query.shape[-1] ** 0.5
-    return (scores if call.bias is None else scores + call.bias.float()).softmax(-1)
+        return mixed(found * self.takeover.factors, call)
 
 
 def _map(call: AttentionCall, found: Tensor, columns: Sequence[int]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -184,8 +184,9 @@ def evaluate(
         cost = {"inversion_forwards": float(inversion.forwards), "inversion_backwards": float(inversion.backwards)}
         report["replay"].append(replay_figures(backbone, one, inversion) | cost | clock.seconds)
         report[PERFECT].append(edit_figures(backbone, one, perfect(one), Clock()))
+        flops = forward_flops(backbone, inversion.clean)
         for way in ways if number < others else ways[:1]:
-            outcome, figures = measure(backbone, outline, one, inversion, way)
+            outcome, figures = measure(backbone, outline, one, inversion, way, flops=flops)
             report[way.name].append(figures)
             if keep:
                 keep(one, way, outcome)
@@ -195,12 +196,17 @@ def evaluate(
 
 
 def measure(
-    backbone: Backbone, outline: Outline, one: Case, inversion: Inversion, way: Way
+    backbone: Backbone, outline: Outline, one: Case, inversion: Inversion, way: Way, *, flops: float
 ) -> tuple[Outcome, dict[str, float]]:
-    """Edit an inverted case in one way: what it came to, and its figures with its cost."""
+    """Edit an inverted case in one way: what it came to, and its figures with its cost. `flops`: of one pass."""
     clock = Clock()
     brief = brief_of(outline, one, way.settings)
     outcome = edit_frames(brief, backbone, inversion, one.clip.frames, clock, parts=way.parts)
     figures = edit_figures(backbone, one, outcome, clock)
+    return outcome, figures | tflop(backbone, figures, flops)
+
+
+def tflop(backbone: Backbone, figures: Mapping[str, float], flops: float) -> dict[str, float]:
+    """What an edit's passes come to, a pass of the whole network being `flops` operations."""
     passes = figures.get("forwards", 0.0) + gradient_share(backbone) * figures.get("gradient_passes", 0.0)
-    return outcome, figures | {"tflop": passes * forward_flops(backbone, inversion.clean) / 1e12}
+    return {"tflop": passes * flops / 1e12}

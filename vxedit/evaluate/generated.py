@@ -15,8 +15,7 @@ from vxedit.edit.generate import generate
 from vxedit.edit.locate import grown
 from vxedit.edit.path import parse_path
 from vxedit.evaluate.case import FPS
-from vxedit.evaluate.edits import AWAY, Way, side_ratio
-from vxedit.evaluate.model import forward_flops, gradient_share
+from vxedit.evaluate.edits import AWAY, Way, side_ratio, tflop
 from vxedit.invert.inversion import Inversion
 from vxedit.job import GenerateSettings
 from vxedit.make import Brief, Clock, Outcome, edit_frames
@@ -80,9 +79,12 @@ def drawn_figures(one: Drawn) -> dict[str, float]:
     return {"found": float(seen.found.mean()), "likeness": float(seen.likeness.mean()), "unseen": float(one.unseen)}
 
 
-def measure_twin(backbone: Backbone, outline: Outline, one: Drawn, way: Way) -> tuple[Outcome, dict[str, float]]:
+def measure_twin(
+    backbone: Backbone, outline: Outline, one: Drawn, way: Way, *, flops: float
+) -> tuple[Outcome, dict[str, float]]:
     """Edit a generated clip in one way: what it came to, and its figures with its cost, as `edits.edit_figures`. The
-    source is the unedited twin; `residue` stands for the ghost, since nobody knows the background behind the object."""
+    source is the unedited twin; `residue` stands for the ghost, since nobody knows the background behind the object.
+    `flops`: of one pass of the network."""
     clock = Clock()
     pieces = outline.tokens(one.prompt)
     wanted = Wanted(one.name, columns(pieces, one.prompt, one.name), parse_path(one.path))
@@ -117,6 +119,5 @@ def measure_twin(backbone: Backbone, outline: Outline, one: Drawn, way: Way) -> 
     if outcome.edited is not None:
         figures["forwards"] = float(outcome.edited.forwards)
         figures["gradient_passes"] = float(outcome.edited.guided)
-        passes = figures["forwards"] + gradient_share(backbone) * figures["gradient_passes"]
-        figures["tflop"] = passes * forward_flops(backbone, one.made.clean) / 1e12
+        figures |= tflop(backbone, figures, flops)
     return outcome, figures

@@ -15,6 +15,7 @@ from vxedit.backbones.registry import Outline
 from vxedit.evaluate.case import Case, case, crossing
 from vxedit.evaluate.edits import OURS, PERFECT, RECIPES, WAYS, Way, edit_figures, measure, perfect, replay_figures
 from vxedit.evaluate.generated import drawn, drawn_figures, measure_twin
+from vxedit.evaluate.model import forward_flops
 from vxedit.invert.inversion import invert
 from vxedit.io.atomic import write_bytes
 from vxedit.io.fit import resize_frames
@@ -94,8 +95,9 @@ def _inverted(
         _keep(folder, trial, "replay", facts, found, None)
     best = perfect(one)
     _keep(folder, trial, PERFECT, facts, edit_figures(backbone, one, best, Clock()), _strip(one.clip.frames, best))
+    flops = forward_flops(backbone, inversion.clean)
     for way in ways:
-        outcome, figures = measure(backbone, outline, one, inversion, way)
+        outcome, figures = measure(backbone, outline, one, inversion, way, flops=flops)
         _keep(folder, trial, way.name, facts, figures, _strip(one.clip.frames, outcome))
 
 
@@ -110,8 +112,9 @@ def _generated(
 ) -> None:
     one = drawn(backbone, trial.seed)
     _keep(folder, trial, "original", facts, drawn_figures(one), None)
+    flops = forward_flops(backbone, one.made.clean)
     for way in ways:
-        outcome, figures = measure_twin(backbone, outline, one, way)
+        outcome, figures = measure_twin(backbone, outline, one, way, flops=flops)
         _keep(folder, trial, way.name, facts, figures, _strip(one.frames, outcome))
 
 

@@ -71,10 +71,17 @@ class Denoiser:
         eps = self.noise(x, i, self.conditional)
         if self.scale == 1 or self.unconditional is None:
             return eps
-        null = self.unconditional[i] if len(self.unconditional) == len(self.schedule) else self.unconditional[0]
-        if torch.equal(null, self.conditional[0]):  # guidance between equals is none
+        null = self.null(i)
+        if torch.equal(null[0], self.conditional[0]):  # guidance between equals is none
             return eps
-        return guided(self.noise(x, i, null[None]), eps, self.scale)
+        return guided(self.noise(x, i, null), eps, self.scale)
+
+    def null(self, i: int) -> Tensor:
+        """The unconditional embeddings (1, L, D) or (1, f, L, D) of step i: its own, or the one that all steps share.
+        Raises ValueError where there are none."""
+        if self.unconditional is None:
+            raise ValueError("there are no unconditional embeddings")
+        return self.unconditional[i if len(self.unconditional) == len(self.schedule) else 0][None]
 
 
 def denoiser(backbone: Backbone, inversion: Inversion, scale: float | None = None) -> Denoiser:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from vxedit.backbones.parts import no_progress_bars
 from vxedit.errors import ModelError
 
 _NEEDED = {
@@ -71,7 +70,7 @@ def load_pretrained(
 ) -> tuple[Any, Any]:
     """The network, ready to judge, and the processor in a folder. Raises ModelError where they can't be read."""
     try:
-        with _no_progress_bars():
+        with no_progress_bars():
             network, report = network_class.from_pretrained(folder, local_files_only=True, output_loading_info=True)
             processor = processor_class.from_pretrained(folder, local_files_only=True)
     except Exception as err:  # transformers raises OSError, ValueError, and what reading a damaged file does
@@ -80,19 +79,6 @@ def load_pretrained(
     if missing := sorted(report["missing_keys"]):  # which transformers fills with random numbers
         raise ModelError(f"{name} lacks {len(missing)} of its weights, {missing[0]} among them: get its files again")
     return network.eval().requires_grad_(False).to(device), processor
-
-
-@contextlib.contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _cached(name: str) -> Path | None:

@@ -58,6 +58,5 @@ def _ruled(denoise: Denoiser, x: Tensor, i: int, control: Control, unconditional
     if denoise.scale == 1 or denoise.unconditional is None:
         return eps
     # the passes differ by their control even where null embeddings and prompt are equal, so both are always run
-    null = denoise.unconditional[i if len(denoise.unconditional) == len(denoise.schedule) else 0]
     with denoise.backbone.controlled(unconditional):
-        return guided(denoise.noise(x, i, null[None]), eps, denoise.scale)
+        return guided(denoise.noise(x, i, denoise.null(i)), eps, denoise.scale)

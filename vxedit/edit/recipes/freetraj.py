@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vxedit.backbones.protocol import AttentionCall, Control
-from vxedit.edit.recipes.attending import logits, mixed
+from vxedit.edit.attending import logits, mixed
 from vxedit.edit.recipes.controlled import first_steps, regenerate
 from vxedit.edit.recipes.places import Places, columns_of, on_tokens, places
 from vxedit.edit.recipes.published import Published

@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from vxedit.backbones.protocol import AttentionCall, Control
-from vxedit.edit.recipes.attending import masked
+from vxedit.edit.attending import masked
 from vxedit.edit.recipes.controlled import first_steps, regenerate
 from vxedit.edit.recipes.places import columns_of, on_tokens, places
 from vxedit.edit.recipes.published import Published

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vxedit.backbones.protocol import AttentionCall, Control, Piece
-from vxedit.edit.recipes.attending import logits, mixed
+from vxedit.edit.attending import logits, mixed
 from vxedit.edit.recipes.controlled import first_steps, regenerate
 from vxedit.edit.recipes.places import columns_of, on_tokens, places
 from vxedit.edit.recipes.published import Published
