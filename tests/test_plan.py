@@ -32,7 +32,7 @@ ARGUMENTS = {"--obj": "ball", "--path": PATH, "--prompt": PROMPT, "-o": "out.mp4
 def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
     """What was loaded of any model; nothing may be."""
     called: list[object] = []
-    for name in ("load_unet", "load_vae", "load_text_encoder", "_load"):
+    for name in ("load_part", "load_clip_text"):
         monkeypatch.setattr(parts, name, lambda *given, **_: called.append(given))
     monkeypatch.setattr("vxedit.real.load", lambda *given, **_: called.append(given))
     yield called

@@ -29,7 +29,7 @@ from vxedit.job import GenJob, Progress
 from vxedit.job_json import gen_job_from_json
 from vxedit.make import Brief, Clock, edit_frames, stage
 from vxedit.objects import Wanted, check_place, check_words
-from vxedit.plan import check_edit, check_outputs, check_paths, describe_object, output_files, plan_words
+from vxedit.plan import check_edit, check_model, check_outputs, check_paths, describe_object, output_files, plan_words
 from vxedit.results import Result, cost, edit_part, head, write_files
 
 FPS = Fraction(8)
@@ -108,6 +108,7 @@ def plan_gen(job: GenJob) -> GenPlan:
         check_place(one)
     described = outline(job.model, allow_pickle=job.allow_pickle)
     described.schedule(job.generate.steps)
+    check_model(described, job.edit, job.words)
     check_outputs(gen_files(job), [job.original, *(Path(one.path) for one in job.objects)], job)
     pieces = described.tokens(job.prompt)
     columns = check_words(job.objects, pieces, job.prompt)
@@ -125,7 +126,7 @@ def plan_gen(job: GenJob) -> GenPlan:
 def _size(job: GenJob, described: Outline) -> Size:
     frames = described.native.frames if job.generate.num_frames is None else job.generate.num_frames
     width, height = job.generate.size or (described.native.width, described.native.height)
-    return described.check(frames, height, width)
+    return described.check_generated(frames, height, width)
 
 
 def _blank(size: Size, fps: Fraction) -> Clip:

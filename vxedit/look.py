@@ -16,11 +16,11 @@ from torch import Tensor
 
 from vxedit.backbones.protocol import Backbone, Layer, Size
 from vxedit.backbones.registry import load, outline
+from vxedit.backbones.steering import matching
 from vxedit.backbones.tokens import WORD, columns
-from vxedit.backbones.unet3d_layers import matching
 from vxedit.clip import Clip
 from vxedit.edit.attention import mean_map, words_maps
-from vxedit.edit.locate import LEVELS, concentration
+from vxedit.edit.locate import LEVELS, concentration, per_frame
 from vxedit.errors import UsageError
 from vxedit.io.atomic import check_output, replacing_together
 from vxedit.io.fit import resize_frames
@@ -164,7 +164,7 @@ def look(job: LookJob, *, progress: Progress | None = None, backbone: Backbone |
         layers=layers,
         progress=(lambda done, total: progress("look", done, total)) if progress else None,
     )
-    shown = _per_frame(maps.numpy(), backbone.spans(len(clip)), len(clip))
+    shown = np.stack([per_frame(one, backbone.spans(len(clip)), len(clip)) for one in maps.numpy()])
     figures = measure(list(planned.words), shown, (clip.height, clip.width))
     warnings = (*planned.warnings, *word_warnings(figures))
     _write(planned, figures, shown)
@@ -249,10 +249,10 @@ def chosen_layers(backbone: Backbone, patterns: Sequence[str]) -> tuple[str, ...
     return matching(layers, patterns or backbone.steering_layers())
 
 
-def noise_readings(backbone: Backbone, levels: Sequence[float]) -> tuple[tuple[int, float], ...]:
+def noise_readings(backbone: Backbone, levels: Sequence[float]) -> tuple[tuple[float, float], ...]:
     """(timestep, abar) of the model's own noise levels nearest to `levels` (shares of signal, 0..1), each once, most
     noise first."""
-    schedule = backbone.schedule(STEPS)
+    schedule = backbone.schedule(STEPS, invertible=True)
     abar = np.array(schedule.abar[:-1])
     chosen = sorted({int(np.abs(abar - level).argmin()) for level in levels})
     return tuple((schedule.timesteps[i], schedule.abar[i]) for i in chosen)
@@ -264,7 +264,7 @@ def read_words(
     clean: Tensor,
     prompt: str,
     words: Sequence[Sequence[int]],
-    readings: Sequence[tuple[int, float]],
+    readings: Sequence[tuple[float, float]],
     *,
     samples: int,
     generator: torch.Generator,
@@ -401,14 +401,6 @@ def _read(job: LookJob, most: int) -> tuple[Clip, list[str]]:
         "choose which with --start and --num-frames, or a lower --fps"
     )
     return Clip(clip.frames[:limit], clip.times_s[:limit], clip.fps), [warning]
-
-
-def _per_frame(maps: np.ndarray, spans: Sequence[Sequence[int]], frames: int) -> np.ndarray:
-    """Maps (W, f, h, w) as (W, F, h, w): every frame shows the token frame whose span covers it."""
-    token = np.zeros(frames, int)
-    for i, span in enumerate(spans):
-        token[list(span)] = i
-    return maps[:, token]
 
 
 def _write(planned: LookPlan, figures: Sequence[WordFigures], maps: np.ndarray) -> None:

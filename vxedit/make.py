@@ -15,7 +15,7 @@ import torch
 
 from vxedit.backbones.protocol import Backbone
 from vxedit.clip import Clip
-from vxedit.edit.locate import Located, words_attention
+from vxedit.edit.locate import Located, per_frame, words_attention
 from vxedit.edit.objective import Weights
 from vxedit.edit.real import Parts, edit, recipe
 from vxedit.edit.recipes.names import OURS
@@ -92,7 +92,7 @@ def edit_frames(
     """
     clip, settings = brief.clip, brief.settings
     with clock("locate"):
-        attention = words_attention(backbone, inversion, [one.columns for one in brief.objects])
+        attention = _seen(backbone, inversion, [one.columns for one in brief.objects], len(clip))
         found = find_objects(brief.objects, seen, attention)
     warnings = _diffuse(brief.objects, attention)
     targets = []
@@ -130,6 +130,12 @@ def _edit(task: Task, settings: EditSettings, parts: Parts | None) -> Edited:
     return edit(task, replace(how, weights=Weights(**dict(settings.energies))) if settings.energies else how)
 
 
+def _seen(backbone: Backbone, inversion: Inversion, words: Sequence[Sequence[int]], frames: int) -> list[np.ndarray]:
+    """The attention on each word in every one of the clip's frames, (F, h, w)."""
+    spans = backbone.spans(frames)
+    return [per_frame(one, spans, frames) for one in words_attention(backbone, inversion, words)]
+
+
 def _diffuse(objects: Sequence[Wanted], attention: Sequence[np.ndarray]) -> list[str]:
     """What to say of words whose attention was needed and says little."""
     asked = [(one, seen) for one, seen in zip(objects, attention, strict=True) if one.box is None and one.masks is None]
@@ -161,4 +167,5 @@ def _attention_after(brief: Brief, backbone: Backbone, inversion: Inversion, edi
     prompt = inversion.prompt
     if brief.words is not None:
         prompt, words = brief.words.target, [brief.words.carried(columns) for columns in words]
-    return words_attention(backbone, replace(inversion, pivots=torch.cat(pivots), prompt=prompt), words)
+    trajectory = replace(inversion, pivots=torch.cat(pivots), prompt=prompt)
+    return _seen(backbone, trajectory, words, len(brief.clip))

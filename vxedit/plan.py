@@ -14,7 +14,7 @@ from vxedit.backbones.registry import Outline, outline
 from vxedit.clip import Clip
 from vxedit.edit.objective import parse_weights
 from vxedit.edit.path import SampledPath, parse_path
-from vxedit.edit.recipes.names import OURS, check_name
+from vxedit.edit.recipes.names import BY_CONTROL, OURS, check_name
 from vxedit.edit.words import WordEdit, word_edit
 from vxedit.errors import InputError, UsageError
 from vxedit.io.atomic import check_output
@@ -108,7 +108,8 @@ def plan(job: RealJob) -> Plan:
         check_place(one)
     motions = [parse_path(one.path) for one in job.objects]
     described = outline(job.model, allow_pickle=job.allow_pickle)
-    described.schedule(job.invert.steps)
+    described.schedule(job.invert.steps, invertible=True)
+    check_model(described, job.edit, job.words, per_frame=job.invert.per_frame)
     info = probe(job.input)
     masks = [one.mask for one in job.objects if one.mask]
     check_outputs(output_files(job.output, job.extras), [job.input, *masks, *(Path(o.path) for o in job.objects)], job)
@@ -160,6 +161,20 @@ def check_edit(settings: EditSettings, guidance_scale: float) -> None:
         parse_weights([f"{name}={weight}" for name, weight in settings.energies])
         if settings.recipe != OURS:
             raise UsageError(f"--energy changes vxedit's own recipe, not {settings.recipe}: leave one of them out")
+
+
+def check_model(described: Outline, settings: EditSettings, words: WordSettings, *, per_frame: bool = False) -> None:
+    """Raises UsageError where what is asked for is more than models of this family offer."""
+    facts, family = described.facts, described.layout.family.title
+    if per_frame and not facts.per_frame:
+        raise UsageError(f"--per-frame needs a model with a text for every frame, and {family} has one: leave it out")
+    if facts.controls or not (words or settings.recipe in BY_CONTROL):
+        return
+    asked = f"the recipe {settings.recipe}" if settings.recipe in BY_CONTROL else "word edits"
+    raise UsageError(
+        f"{asked} replace what attention gives, which vxedit can't do in {family} yet: move the object by its path "
+        "with vxedit's own recipe, or take a model such as embedded, modelscope or zeroscope"
+    )
 
 
 def plan_words(

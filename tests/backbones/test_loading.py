@@ -14,8 +14,9 @@ import torch
 
 from tests.tiny import write_tiny_checkpoint
 from vxedit.backbones import hub
+from vxedit.backbones.families.unet3d import UNET3D
 from vxedit.backbones.layout import choose_weights, find_layout
-from vxedit.backbones.registry import HUB_NAMES, find, load, outline
+from vxedit.backbones.registry import KNOWN, find, load, outline
 from vxedit.errors import ModelError, UsageError
 
 
@@ -66,7 +67,7 @@ def test_a_narrow_network_takes_the_half_variant_and_the_plain_file_where_there_
 
 def test_safetensors_come_before_the_wanted_variant() -> None:
     files = {"unet/diffusion_pytorch_model.fp16.bin", "unet/diffusion_pytorch_model.safetensors"}
-    assert choose_weights(files, half=True)["unet"].file == "unet/diffusion_pytorch_model.safetensors"
+    assert choose_weights(UNET3D, files, half=True)["unet"].file == "unet/diffusion_pytorch_model.safetensors"
 
 
 def test_every_missing_part_is_named_at_once(tiny_folder: Path, tmp_path: Path) -> None:
@@ -132,10 +133,10 @@ def test_unknown_names_are_answered_with_the_nearest(tmp_path: Path, tiny_folder
 
 
 def test_names_of_the_hub_know_their_size() -> None:
-    assert find("modelscope").source == "damo-vilab/text-to-video-ms-1.7b"
+    assert find("modelscope").source == {"": "damo-vilab/text-to-video-ms-1.7b"}
     assert find("zeroscope").native == (24, 320, 576)
-    assert find(HUB_NAMES["zeroscope"]).native == (24, 320, 576)
-    assert find("someone/else").source == "someone/else"
+    assert find(KNOWN["zeroscope"].sources[""]).native == (24, 320, 576)
+    assert find("someone/else").source == {"": "someone/else"}
 
 
 def test_a_model_that_is_neither_cached_nor_to_be_had_says_how_to_get_it(
@@ -161,7 +162,7 @@ def test_a_cached_model_is_found_without_the_network(
     (repo / "refs" / "main").write_text("0" * 40)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(hub, "_fetch", lambda *_, **__: pytest.fail("the network was asked"))
-    assert hub.hub_folder("someone/tiny", half=False, need_weights=True, allow_pickle=False) == snapshot
+    assert hub.hub_tree({"": "someone/tiny"}, half=False, need_weights=True, allow_pickle=False).root == snapshot
     assert load("someone/tiny", device="cpu").name == "someone/tiny"
 
 
@@ -183,28 +184,33 @@ def test_of_a_model_on_the_hub_only_what_is_needed_is_fetched(tmp_path: Path, mo
     import huggingface_hub
 
     fetched: list[set[str]] = []
+    there = write_tiny_checkpoint(tmp_path / "there")
 
     def snapshot(hub_id: str, *, revision: str, allow_patterns: list[str]) -> str:
         assert (hub_id, revision) == ("someone/new", "abc")
         fetched.append(set(allow_patterns))
-        return str(tmp_path)
+        return str(there)
 
     info = SimpleNamespace(sha="abc", siblings=[SimpleNamespace(rfilename=name) for name in PUBLISHED])
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: info)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    new = {"": "someone/new"}
     with pytest.raises(ModelError, match=r"the weights of unet are .*--allow-pickle"):
-        hub.hub_folder("someone/new", half=True, need_weights=True, allow_pickle=False)
+        hub.hub_tree(new, half=True, need_weights=True, allow_pickle=False)
     assert not fetched
-    hub.hub_folder("someone/new", half=True, need_weights=False, allow_pickle=True)
-    hub.hub_folder("someone/new", half=True, need_weights=True, allow_pickle=True)
     plain = {name for name in PUBLISHED if name.endswith((".json", ".txt"))}
-    assert fetched[0] == plain
-    assert fetched[1] - plain == {
-        "unet/diffusion_pytorch_model.fp16.bin",
-        "vae/diffusion_pytorch_model.safetensors",
-        "text_encoder/model.safetensors",
-    }
+    assert hub.hub_tree(new, half=True, need_weights=False, allow_pickle=True).root == there
+    assert fetched == [plain]
+    hub.hub_tree(new, half=True, need_weights=True, allow_pickle=True)
+    assert fetched[1:] == [
+        plain,
+        {
+            "unet/diffusion_pytorch_model.fp16.bin",
+            "vae/diffusion_pytorch_model.safetensors",
+            "text_encoder/model.safetensors",
+        },
+    ]
 
 
 def test_a_missing_embedded_model_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

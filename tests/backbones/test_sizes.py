@@ -66,7 +66,7 @@ def test_the_autoencoder_s_cell_is_read_from_its_configuration() -> None:
     assert pixels_a_cell({"encoder_block_out_channels": [32, 64, 128, 128, 256]}) == 16
 
 
-@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
 @pytest.mark.parametrize("schedule", ["scaled_linear", "linear"])
 @pytest.mark.parametrize("steps", [1, 7, 20, 30, 50, 999])
 def test_levels_are_those_of_diffusers_scheduler(spacing: str, schedule: str, steps: int) -> None:
@@ -98,9 +98,8 @@ def test_steps_that_the_model_has_not_are_refused(steps: int) -> None:
     "setting",
     [
         {"beta_schedule": "squaredcos_cap_v2"},
-        {"timestep_spacing": "linspace"},
+        {"timestep_spacing": "karras"},
         {"prediction_type": "sample"},
-        {"rescale_betas_zero_snr": True},
     ],
 )
 def test_levels_of_another_kind_are_refused(setting: dict[str, Any]) -> None:

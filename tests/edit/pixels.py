@@ -30,7 +30,10 @@ class PixelBackbone:
     def text(self, prompt: str) -> Text:
         return Text(prompt, torch.zeros(1, 1, 1), ())
 
-    def predict(self, latents: Tensor, timestep: int, embeds: Tensor) -> Tensor:
+    def unconditional(self, prompt: str) -> Tensor:
+        return self.text("").embeds
+
+    def predict(self, latents: Tensor, timestep: float, embeds: Tensor) -> Tensor:
         return torch.zeros_like(latents)
 
     def spans(self, frames: int) -> tuple[tuple[int, ...], ...]:

@@ -65,9 +65,16 @@ def test_a_cell_is_touched_by_one_pixel() -> None:
     wanted = torch.zeros(1, 6, 6)
     wanted[0, 1, 1:3] = 1
     assert torch.equal(found, wanted)
-    grown = touched_cells(mask, 6, 6, grow=1)
-    wanted[0, 0:3, 0:4] = 1
-    assert torch.equal(grown, wanted)
+
+
+def test_a_frame_of_the_latents_tells_of_all_that_it_covers() -> None:
+    mask = np.concatenate([cover(0, 0, 8, 8), cover(8, 0, 16, 8), cover(16, 0, 24, 8)])
+    spans = ((0,), (1, 2))
+    share, touched = to_cells(mask, 6, 6, spans), touched_cells(mask, 6, 6, spans)
+    assert share.shape == touched.shape == (2, 6, 6)
+    assert share[1, 0, :4].tolist() == [0, 0.5, 0.5, 0]
+    assert touched[1, 0, :4].tolist() == [0, 1, 1, 0]
+    assert torch.equal(share[0], to_cells(mask[:1], 6, 6)[0])
 
 
 def test_all_that_shows_the_edit_lies_in_touched_cells() -> None:

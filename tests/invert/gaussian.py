@@ -33,6 +33,16 @@ class Gaussian:
         eps = (x - abar**0.5 * clean) / (1 - abar) ** 0.5
         return abar**0.5 * eps - (1 - abar) ** 0.5 * clean
 
+    def flow(self, x: Tensor, abar: float) -> Tensor:
+        """The same denoiser's n - x0, made of neither of the others."""
+        variance = abar * self.spread**2 + 1 - abar
+        apart = x - abar**0.5 * self.mean
+        return (1 - abar) ** 0.5 * apart / variance - self.mean - abar**0.5 * self.spread**2 * apart / variance
+
+    def output(self, x: Tensor, abar: float, kind: Parameterization) -> Tensor:
+        """What a network of that kind gives."""
+        return {"epsilon": self.noise, "v_prediction": self.velocity, "flow": self.flow}[kind](x, abar)
+
     def sample(self, *shape: int, seed: int = 0) -> Tensor:
         made = torch.Generator().manual_seed(seed)
         return self.mean + self.spread * torch.randn(*shape, generator=made, dtype=torch.float64)
@@ -46,14 +56,16 @@ class GaussianBackbone:
     push: float = 0.0
     model: Gaussian = field(default_factory=Gaussian)
 
-    def schedule(self, steps: int) -> Schedule:
+    def schedule(self, steps: int, shape: object = None, *, invertible: bool = False) -> Schedule:
         return smooth_schedule(steps)
 
     def text(self, prompt: str) -> Text:
         return Text(prompt, torch.full((1, 1, 1), float(len(prompt)), dtype=torch.float64), ())
 
-    def predict(self, latents: Tensor, timestep: int, embeds: Tensor) -> Tensor:
+    def unconditional(self, prompt: str) -> Tensor:
+        return self.text("").embeds
+
+    def predict(self, latents: Tensor, timestep: float, embeds: Tensor) -> Tensor:
         # smooth_schedule(n) has timesteps n..1, and no network is told n: a timestep alone gives the level for 8 steps
-        abar = smooth_schedule(8).abar[8 - timestep]
-        given = self.model.noise if self.parameterization == "epsilon" else self.model.velocity
-        return given(latents, abar) + self.push * embeds.mean()
+        abar = smooth_schedule(8).abar[8 - int(timestep)]
+        return self.model.output(latents, abar, self.parameterization) + self.push * embeds.mean()

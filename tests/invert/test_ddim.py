@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.invert.gaussian import Gaussian, smooth_schedule
+from vxedit.backbones.flow import scale_of
 from vxedit.backbones.noise import noise
 from vxedit.backbones.protocol import Schedule
 from vxedit.invert.ddim import (
@@ -149,8 +150,24 @@ def test_v_prediction_means_the_same_noise() -> None:
         found = noise_of(MODEL.velocity(x, abar), x, abar, "v_prediction")
         torch.testing.assert_close(found, MODEL.noise(x, abar), rtol=0, atol=1e-9)
         assert torch.equal(noise_of(x, 2 * x, abar, "epsilon"), x)
-    with pytest.raises(ValueError, match="flow"):
-        noise_of(x, x, 0.5, "flow")
+
+
+def test_a_flow_s_velocity_means_the_same_noise() -> None:
+    x = MODEL.sample(*SHAPE)
+    for abar in (0.01, 0.4, 0.98):
+        found = noise_of(MODEL.flow(x, abar), x, abar, "flow")
+        torch.testing.assert_close(found, MODEL.noise(x, abar), rtol=0, atol=1e-9)
+
+
+def test_a_step_of_ddim_is_a_flow_s_euler_step() -> None:
+    """x_s = (1 - s) x0 + s n; Euler: x_s' = x_s + (s' - s) v."""
+    clean, noise = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    velocity = 0.3 * noise - 0.8 * clean  # any velocity, not the true one
+    for s, t in ((0.999, 0.8), (0.7, 0.65), (0.3, 0.9)):
+        a, b = ((1 - u) ** 2 / ((1 - u) ** 2 + u**2) for u in (s, t))
+        x = (1 - s) * clean + s * noise
+        eps = noise_of(velocity, x / scale_of(s), a, "flow")
+        torch.testing.assert_close(scale_of(t) * step(x / scale_of(s), eps, a, b), x + (t - s) * velocity)
 
 
 def test_guidance_goes_from_the_unconditional_through_the_conditional() -> None:

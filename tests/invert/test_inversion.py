@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor
 
 from tests.invert.gaussian import GaussianBackbone
+from vxedit.backbones.protocol import Parameterization
 from vxedit.backbones.unet3d import UNet3D
 from vxedit.invert.inversion import Inversion, denoiser, from_tensors, invert, replay_inversion, to_tensors
 from vxedit.invert.store import Store
@@ -145,11 +147,15 @@ def test_what_is_missing_in_the_store_is_a_key_error(inversion: Inversion) -> No
         from_tensors(tensors, meta | {"settings": {"unknown": 1}})
 
 
-def test_both_parameterizations_of_one_denoiser_invert_alike() -> None:
+def test_all_parameterizations_of_one_denoiser_invert_alike() -> None:
     model = GaussianBackbone("epsilon").model
     clean, settings = model.sample(1, 2, 2, 4, 4), InvertSettings("uni", 8, 1.0)
-    eps, v = (invert(GaussianBackbone(kind), clean, PROMPT, settings) for kind in ("epsilon", "v_prediction"))  # type: ignore[arg-type]
+    eps, v, flow = (
+        invert(GaussianBackbone(kind), clean, PROMPT, settings)  # type: ignore[arg-type]
+        for kind in get_args(Parameterization)
+    )
     torch.testing.assert_close(v.pivots, eps.pivots, rtol=0, atol=1e-9)
+    torch.testing.assert_close(flow.pivots, eps.pivots, rtol=0, atol=1e-9)
     assert (v.pivots[0] - clean).abs().max() > 0.1
 
 

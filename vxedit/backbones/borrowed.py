@@ -41,8 +41,9 @@ def recomputed(network: nn.Module) -> Iterator[None]:
     """
     from diffusers.models.resnet import ResnetBlock2D, TemporalConvLayer
     from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
+    from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 
-    kinds = (ResnetBlock2D, TemporalConvLayer, TransformerTemporalModel)
+    kinds = (ResnetBlock2D, TemporalConvLayer, TransformerTemporalModel, AnimateDiffTransformer3D)
     leaves = [module for module in network.modules() if isinstance(module, kinds)]
     before = [vars(leaf).get("forward") for leaf in leaves]
     for leaf in leaves:
@@ -56,3 +57,25 @@ def recomputed(network: nn.Module) -> Iterator[None]:
             del vars(leaf)["forward"]
             if forward is not None:
                 vars(leaf)["forward"] = forward
+
+
+@contextlib.contextmanager
+def recomputed_blocks(network: Any) -> Iterator[None]:
+    """Have a transformer keep only the inputs of its blocks for the gradient, and run them again when it is taken, save
+    those in which a hook looks on: as in `recomputed`, where attention is captured nothing may run twice.
+
+    `network` is one of diffusers', or has their two attributes for it.
+    """
+
+    def run(block: Any, *args: Any) -> Any:
+        if any(module._forward_pre_hooks for module in block.modules()):
+            return block(*args)
+        return checkpoint(block.__call__, *args, use_reentrant=False, preserve_rng_state=False)
+
+    kept = {name: vars(network).get(name) for name in ("gradient_checkpointing", "_gradient_checkpointing_func")}
+    network.gradient_checkpointing, network._gradient_checkpointing_func = True, run
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(network, name, value)

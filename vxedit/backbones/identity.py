@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from vxedit.backbones.layout import CONFIGS, Layout, is_tokenizer_file
+from vxedit.backbones.layout import Layout, belongs
 
 WHOLE_UP_TO = 256 * 2**20
 END = 4 * 2**20
@@ -17,11 +17,12 @@ def identity(layout: Layout) -> str:
 
     Of a file over 256 MiB the first and the last 4 MiB stand for its content. The folder's place and name don't count.
     """
-    names = {path.relative_to(layout.root).as_posix() for path in layout.root.glob("tokenizer/*")}
-    files = {*CONFIGS.values(), *filter(is_tokenizer_file, names), *(part.file for part in layout.weights.values())}
+    family, names = layout.family, layout.tree.files()
+    taken = {file for part in layout.weights.values() for file in part.files}
+    files = {file for file in names if file in taken or belongs(family, file)}
     total = hashlib.sha256()
     for file in sorted(files):
-        path = layout.root / file
+        path = layout.path(file)
         total.update(f"{file}\0{path.stat().st_size}\0".encode())
         for block in _content(path):
             total.update(block)

@@ -1,4 +1,4 @@
-"""Loading a model's parts from its folder: the classes, the variants and the files that layout.py has chosen."""
+"""Loading a model's parts from its files: the classes, the variants and the files that layout.py has chosen."""
 
 from __future__ import annotations
 
@@ -13,34 +13,25 @@ from vxedit.backbones.layout import Layout, first_line
 from vxedit.errors import ModelError
 
 
-def load_unet(layout: Layout, *, device: torch.device, dtype: torch.dtype) -> Any:
-    """The denoising network, like every part in evaluation mode and with weights that take no gradient."""
-    from diffusers import UNet3DConditionModel
+def load_part(
+    layout: Layout, part: str, *, device: torch.device, dtype: torch.dtype, kind: Any = None, **options: Any
+) -> Any:
+    """A part of the model, in evaluation mode and with weights that take no gradient.
 
-    return _load(UNet3DConditionModel, layout, "unet", device=device, dtype=dtype, **_low_memory())
-
-
-def load_vae(layout: Layout, *, device: torch.device) -> Any:
-    """The autoencoder, of the class that its configuration names, in float32: its errors would be every result's."""
+    `kind`: its class; None: diffusers' that its configuration names. Raises ModelError where it can't be loaded, or its
+    weights are not all there.
+    """
     import diffusers
 
-    kind = getattr(diffusers, layout.configs["vae"]["_class_name"])
-    return _load(kind, layout, "vae", device=device, dtype=torch.float32, **_low_memory())
-
-
-def load_text_encoder(layout: Layout, *, device: torch.device) -> Any:
-    """The text encoder, in float32: it runs once a prompt."""
-    from transformers import CLIPTextModel
-
-    return _load(CLIPTextModel, layout, "text_encoder", device=device, dtype=torch.float32)
-
-
-def _load(kind: Any, layout: Layout, part: str, *, device: torch.device, dtype: torch.dtype, **options: Any) -> Any:
+    kind = kind or getattr(diffusers, layout.configs[part]["_class_name"])
+    if issubclass(kind, diffusers.ModelMixin):
+        options = {**_low_memory(), **options}
     weights = layout.weights[part]
+    where = f"{layout.tree}/{weights.file}"
     try:
         with no_progress_bars():
             model, report = kind.from_pretrained(
-                str(layout.root / part),
+                str(layout.folder(part)),
                 variant=weights.variant,
                 use_safetensors=weights.safe,
                 dtype=dtype,
@@ -49,15 +40,21 @@ def _load(kind: Any, layout: Layout, part: str, *, device: torch.device, dtype: 
                 **options,
             )
     except Exception as err:
-        message = f"{layout.root}/{weights.file} can't be loaded: {first_line(err)}; get the model's files again"
-        raise ModelError(message) from err
+        raise ModelError(f"{where} can't be loaded: {first_line(err)}; get the model's files again") from err
     # Both libraries fill in what a file lacks with random numbers, and go on.
     if missing := sorted(report["missing_keys"]):
         raise ModelError(
-            f"{layout.root}/{weights.file} lacks {len(missing)} of the weights that its config.json asks for, "
+            f"{where} lacks {len(missing)} of the weights that its config.json asks for, "
             f"{missing[0]} among them: get both files from the same place"
         )
     return model.eval().requires_grad_(False).to(device)
+
+
+def load_clip_text(layout: Layout, *, device: torch.device) -> Any:
+    """CLIP's text encoder, in float32: it is small and runs once a prompt."""
+    from transformers import CLIPTextModel
+
+    return load_part(layout, "text_encoder", device=device, dtype=torch.float32, kind=CLIPTextModel)
 
 
 def _low_memory() -> dict[str, bool]:

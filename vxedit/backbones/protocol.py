@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
@@ -33,7 +33,8 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Text:
-    """A prompt as the model sees it. `embeds` (1, L, D) float32; `pieces` leaves out start, end and padding tokens."""
+    """A prompt as the model sees it. `embeds` (1, L, D) float32, in which a row of zeros is no token to a model that
+    reads text under a mask; `pieces` leaves out start, end and padding tokens."""
 
     prompt: str
     embeds: Tensor
@@ -48,7 +49,7 @@ class Schedule:
     `abar` has N + 1 entries, rising; its last is the level at which clean latents are taken to be.
     """
 
-    timesteps: tuple[int, ...]
+    timesteps: tuple[float, ...]
     abar: tuple[float, ...]
 
     def __len__(self) -> int:
@@ -61,7 +62,8 @@ class Layer:
 
     `qk(module, args, kwargs)` gives, from the arguments the module is called with, its queries and keys
     (B', heads, N, d) and an additive bias or None. `share` is the part of a forward pass that is over once this layer
-    has run, 0 to 1. `stride` is the token grid's cell in latent cells (1 at the finest).
+    has run, 0 to 1. `stride` is the token grid's cell in latent cells (1 at the finest). `twins`: modules that run in
+    its place at other levels of noise, in models of several experts.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Layer:
     qk: Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], tuple[Tensor, Tensor, Tensor | None]]
     share: float
     stride: int
+    twins: tuple[nn.Module, ...] = ()
 
 
 AttentionKind = Literal["text", "space", "time"]
@@ -111,8 +114,8 @@ Control = Callable[[AttentionCall], "Tensor | None"]
 
 
 class Backbone(Protocol):
-    """A loaded text-to-video model. Latents are float32 (1, C, f, h, w), already scaled; the network may run
-    narrower."""
+    """A loaded text-to-video model. Latents are float32 (1, C, f, h, w), already scaled, and sqrt(abar) clean +
+    sqrt(1 - abar) noise at every level, whatever the model was trained on; the network may run narrower."""
 
     name: str
     parameterization: Parameterization
@@ -125,6 +128,9 @@ class Backbone(Protocol):
     shared_noise: float
     """The part of their noise's variance, 0 to 1, that the frames of a generated clip have in common."""
 
+    per_frame: bool
+    """Whether `predict` takes embeddings one a frame."""
+
     def latent_shape(self, size: Size) -> tuple[int, int, int, int, int]:
         """The shape (1, C, f, h, w) of the latents of a clip of a size that `fit` gives."""
         ...
@@ -135,7 +141,8 @@ class Backbone(Protocol):
         ...
 
     def encode(self, frames: np.ndarray) -> Tensor:
-        """uint8 (F, H, W, 3) to latents (1, C, f, h, w): the mean of the posterior, scaled."""
+        """uint8 (F, H, W, 3) to latents (1, C, f, h, w): the mean of the posterior, scaled. A clip whose length isn't
+        one that the model takes is continued with its last frame."""
         ...
 
     def decode(self, latents: Tensor, frames: int) -> np.ndarray:
@@ -150,9 +157,13 @@ class Backbone(Protocol):
         """The prompt's tokens, from the tokenizer alone."""
         ...
 
-    def predict(self, latents: Tensor, timestep: int, embeds: Tensor) -> Tensor:
-        """The model's output for latents (B, C, f, h, w) under embeds (B, L, D) or, one a frame, (B, f, L, D);
-        float32, the latents' shape. Keeps the graph where gradients are enabled."""
+    def unconditional(self, prompt: str) -> Tensor:
+        """The embeddings (1, L, D) that classifier-free guidance sets against the prompt's."""
+        ...
+
+    def predict(self, latents: Tensor, timestep: float, embeds: Tensor) -> Tensor:
+        """The model's output for latents (B, C, f, h, w) under embeds (B, L, D) or, one a frame where `per_frame`,
+        (B, f, L, D); float32, the latents' shape. Keeps the graph where gradients are enabled."""
         ...
 
     def layers(self) -> tuple[Layer, ...]:
@@ -160,7 +171,7 @@ class Backbone(Protocol):
         ...
 
     def attentions(self) -> tuple[Attention, ...]:
-        """Every attention of the network in the order in which they run."""
+        """Every attention of the network that can be controlled, in the order in which they run."""
         ...
 
     def controlled(self, control: Control) -> AbstractContextManager[None]:
@@ -173,13 +184,15 @@ class Backbone(Protocol):
         ...
 
     def grid(self, maps: Tensor, latents: Tensor) -> Tensor:
-        """Maps over a layer's tokens (B', N) to (B, f, h', w'), given the latents they were made from."""
+        """Maps over a layer's tokens (B', N) to (B, f, h', w'), one a frame of the latents they were made from."""
         ...
 
     def spans(self, frames: int) -> tuple[tuple[int, ...], ...]:
-        """For every token frame, the pixel frames that it covers."""
+        """For every frame of the latents of a clip of `frames` frames, the ones that it covers."""
         ...
 
-    def schedule(self, steps: int) -> Schedule:
-        """The noise levels of a run of `steps` steps."""
+    def schedule(self, steps: int, shape: Sequence[int] | None = None, *, invertible: bool = False) -> Schedule:
+        """The noise levels of a run of `steps` steps over latents of `shape` (1, C, f, h, w), on which they depend in
+        some families. `invertible`: they begin where there is signal enough left to invert a clip; otherwise a
+        generated clip's noise lies at the first."""
         ...

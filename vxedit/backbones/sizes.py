@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from vxedit.backbones.protocol import Size
@@ -15,13 +15,40 @@ ASPECT_WEIGHT = 16.0
 
 
 @dataclass(frozen=True)
+class Length:
+    """How an autoencoder packs time: the `first` frames become one frame of the latents, then every `step` frames one
+    more. `least`: the fewest frames it takes. A clip of another length is continued to the next that it takes."""
+
+    first: int = 1
+    step: int = 1
+    least: int = 1
+
+    def legal(self, frames: int) -> int:
+        """The smallest length that isn't less than `frames`."""
+        frames = max(frames, self.least)
+        return self.first + self.step * math.ceil(max(frames - self.first, 0) / self.step)
+
+    def latents(self, frames: int) -> int:
+        """The latents' frames for a clip of `frames` frames, continued to a legal length."""
+        return 1 + (self.legal(frames) - self.first) // self.step
+
+    def spans(self, frames: int) -> tuple[tuple[int, ...], ...]:
+        """For each of them, which of the clip's frames it covers; one that covers what was added alone has the last."""
+        starts = [0, *range(self.first, self.legal(frames), self.step)]
+        ends = [*starts[1:], self.legal(frames)]
+        pairs = zip(starts, ends, strict=True)
+        return tuple(tuple(range(start, min(end, frames))) or (frames - 1,) for start, end in pairs)
+
+
+@dataclass(frozen=True)
 class Sizes:
     """`native`: what the model was trained on. `multiple`: pixels that both sides are a multiple of.
-    `max_frames`: the longest clip in one piece."""
+    `max_frames`: the longest clip in one piece. `length`: how time is packed."""
 
     native: Size
     multiple: int
     max_frames: int
+    length: Length = field(default_factory=Length)
 
     def fit(self, frames: int, height: int, width: int) -> Size:
         """The nearest size to a clip of `frames` frames of `height` x `width` pixels: both sides multiples, the area
@@ -56,6 +83,14 @@ class Sizes:
                 f"pass --size {nearest}"
             )
         return Size(frames, height, width)
+
+    def check_generated(self, frames: int, height: int, width: int) -> Size:
+        """`check` for a clip that is to be made, whose length has to be one that the model makes."""
+        if 0 < frames <= self.max_frames and (legal := self.length.legal(frames)) != frames:
+            shorter = legal - self.length.step
+            choice = f"{shorter} or {legal}" if shorter >= self.length.legal(1) else f"{legal}"
+            raise UsageError(f"this model doesn't make clips of {frames} frames: pass --num-frames {choice}")
+        return self.check(frames, height, width)
 
     def _near(self, side: float) -> tuple[int, ...]:
         below = max(1, math.floor(side / self.multiple))

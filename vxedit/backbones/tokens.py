@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vxedit.backbones.family import Tokenizer, as_it_is
 from vxedit.backbones.layout import Layout, first_line
 from vxedit.backbones.protocol import Piece
 from vxedit.errors import ModelError, UsageError
@@ -17,19 +18,28 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SENTENCEPIECE = "run `pip install vxedit[dit]`, which brings sentencepiece and protobuf"
+
 WORD = re.compile(r"\w+(?:['’-]\w+)*")
 
 
-def load_tokenizer(layout: Layout) -> Any:
-    """The model's tokenizer, a fast one; needs no torch. Raises ModelError where it can't be read."""
-    from transformers import CLIPTokenizerFast
-
+def load_tokenizer(layout: Layout, which: Tokenizer | None = None) -> Any:
+    """The model's tokenizer, or `which` of its tokenizers, a fast one; needs no torch. Raises ModelError where it can't
+    be read."""
+    where = which or layout.family.tokenizer
+    folder = layout.path(where.folder)
     try:
-        return CLIPTokenizerFast.from_pretrained(str(layout.root / "tokenizer"), local_files_only=True)
+        if where.kind == "clip":
+            from transformers import CLIPTokenizerFast
+
+            return CLIPTokenizerFast.from_pretrained(str(folder), local_files_only=True)
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, use_fast=True)
+    except ImportError as err:
+        raise ModelError(f"{folder} needs a package to be read ({first_line(err)}): {SENTENCEPIECE}") from err
     except Exception as err:
-        raise ModelError(
-            f"{layout.root}/tokenizer can't be read: {first_line(err)}; get the model's files again"
-        ) from err
+        raise ModelError(f"{folder} can't be read: {first_line(err)}; get the model's files again") from err
 
 
 def text_limit(tokenizer: Any, positions: int) -> int:
@@ -38,22 +48,32 @@ def text_limit(tokenizer: Any, positions: int) -> int:
     return min(int(tokenizer.model_max_length), positions)
 
 
-def pieces(tokenizer: Any, prompt: str, limit: int) -> tuple[Piece, ...]:
-    """The tokens that `prompt` is made of, start, end and padding left out, from a fast tokenizer's offsets.
+def pieces(tokenizer: Any, prompt: str, limit: int, prepare: Callable[[str], str] = as_it_is) -> tuple[Piece, ...]:
+    """The tokens that `prompt` is made of, start, end and padding left out, from a fast tokenizer's offsets. `prepare`
+    as Facts': what it adds after the prompt is left out too.
 
     Raises UsageError, naming the words that don't fit, where the prompt with start and end takes over `limit` columns.
     """
-    offsets = tokenizer(prompt, return_offsets_mapping=True, truncation=False, verbose=False)["offset_mapping"]
+    told = tokenizer(prepare(prompt), return_offsets_mapping=True, truncation=False, verbose=False)
+    offsets = told["offset_mapping"]
     # Start and end cover no characters. They can't be told by id: ModelScope pads with "!", which prompts have too.
-    found = tuple(Piece(column, start, end) for column, (start, end) in enumerate(offsets) if end > start)
+    spans = [(start + _blanks(prompt[start:end]), end) for start, end in offsets]
+    found = tuple(
+        Piece(column, start, end) for column, (start, end) in enumerate(spans) if start < min(end, len(prompt))
+    )
     if len(offsets) > limit:
-        room = limit - (len(offsets) - len(found))
+        room = max(0, limit - (len(offsets) - len(found)))
         cut = [match[0] for match in WORD.finditer(prompt) if match.end() > found[room].start]
         raise UsageError(
             f"the prompt has {len(found)} tokens and the model takes {room}: these words don't fit: {', '.join(cut)}; "
             "shorten the prompt"
         )
     return found
+
+
+def _blanks(text: str) -> int:
+    """How many blanks a token begins with: sentencepiece counts the one before a word to the word."""
+    return len(text) - len(text.lstrip())
 
 
 def token_ids(tokenizer: Any, prompt: str, limit: int) -> Tensor:

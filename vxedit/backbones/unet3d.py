@@ -17,14 +17,15 @@ from torch import Tensor
 from vxedit.backbones import autoencoder, tokens
 from vxedit.backbones.borrowed import recomputed, text_per_frame
 from vxedit.backbones.control import attention_control
+from vxedit.backbones.families.unet3d import STEERING
+from vxedit.backbones.family import Facts
 from vxedit.backbones.identity import identity
 from vxedit.backbones.layout import Layout
-from vxedit.backbones.noise import Noise, noise
-from vxedit.backbones.parts import load_text_encoder, load_unet, load_vae
+from vxedit.backbones.parts import load_clip_text, load_part
 from vxedit.backbones.protocol import Attention, Control, Layer, Parameterization, Piece, Schedule, Size, Text
-from vxedit.backbones.sizes import Sizes, pixels_a_cell
-from vxedit.backbones.unet3d_layers import STEERING, attentions, matching, text_layers
-from vxedit.errors import ModelError
+from vxedit.backbones.sizes import pixels_a_cell
+from vxedit.backbones.steering import chosen_layers
+from vxedit.backbones.unet3d_layers import attentions, text_layers
 
 LARGE = 64 * 64 * 16
 """Latent positions from which on a gradient's memory matters more than the time that recomputing takes."""
@@ -49,34 +50,32 @@ class UNet3D:
     def __init__(
         self,
         modules: Modules,
-        noise: Noise,
-        sizes: Sizes,
+        facts: Facts,
         *,
         name: str,
         identity: str,
-        steering: Sequence[str] = STEERING,
-        shared_noise: float = 0.0,
         checkpoint_activations: bool | None = None,
     ) -> None:
         self.name = name
         self.identity = identity
-        self.native: Size = sizes.native
-        self.max_frames = sizes.max_frames
+        self.native: Size = facts.sizes.native
+        self.max_frames = facts.sizes.max_frames
         self.device: torch.device = modules.unet.device
         self.dtype: torch.dtype = modules.unet.dtype
-        self.parameterization: Parameterization = noise.parameterization
-        self.shared_noise = shared_noise
+        self.parameterization: Parameterization = facts.levels.parameterization
+        self.shared_noise = facts.shared_noise
+        self.per_frame = facts.per_frame
         self.checkpoint_activations = checkpoint_activations
-        self._modules, self._noise, self._sizes = modules, noise, sizes
+        self._modules, self._facts = modules, facts
         self._layers = text_layers(modules.unet)
         self._control: Control | None = None
-        self._steering = _steering(self._layers, steering)
+        self._steering = chosen_layers(self._layers, facts.steering, else_all=facts.steering == STEERING)
 
     @classmethod
     def load(
         cls,
         layout: Layout,
-        sizes: Sizes,
+        facts: Facts,
         *,
         name: str,
         device: torch.device,
@@ -84,30 +83,20 @@ class UNet3D:
         checkpoint_activations: bool | None = None,
     ) -> UNet3D:
         """Load every part of `layout` onto `device`, the network in `dtype`. Raises ModelError where one can't be."""
-        levels = noise(layout.configs["scheduler"])
         modules = Modules(
-            unet=load_unet(layout, device=device, dtype=dtype),
-            vae=load_vae(layout, device=device),
-            text_encoder=load_text_encoder(layout, device=device),
+            unet=load_part(layout, "unet", device=device, dtype=dtype),
+            vae=load_part(layout, "vae", device=device, dtype=torch.float32),  # its errors would be every result's
+            text_encoder=load_clip_text(layout, device=device),
             tokenizer=tokens.load_tokenizer(layout),
         )
-        return cls(
-            modules,
-            levels,
-            sizes,
-            name=name,
-            identity=identity(layout),
-            steering=layout.settings.get("steering_layers", STEERING),
-            shared_noise=float(layout.settings.get("shared_noise", 0.0)),
-            checkpoint_activations=checkpoint_activations,
-        )
+        return cls(modules, facts, name=name, identity=identity(layout), checkpoint_activations=checkpoint_activations)
 
     def latent_shape(self, size: Size) -> tuple[int, int, int, int, int]:
         cell = pixels_a_cell(self._modules.vae.config)
         return (1, int(self._modules.unet.config.in_channels), size.frames, size.height // cell, size.width // cell)
 
     def fit(self, frames: int, height: int, width: int) -> Size:
-        return self._sizes.fit(frames, height, width)
+        return self._facts.sizes.fit(frames, height, width)
 
     def encode(self, frames: np.ndarray) -> Tensor:
         return autoencoder.encode(self._modules.vae, frames)
@@ -127,7 +116,10 @@ class UNet3D:
     def tokens(self, prompt: str) -> tuple[Piece, ...]:
         return tokens.pieces(self._modules.tokenizer, prompt, self._text_limit)
 
-    def predict(self, latents: Tensor, timestep: int, embeds: Tensor) -> Tensor:
+    def unconditional(self, prompt: str) -> Tensor:
+        return self.text("").embeds
+
+    def predict(self, latents: Tensor, timestep: float, embeds: Tensor) -> Tensor:
         batch, _, frames = latents.shape[:3]
         if embeds.shape[: embeds.ndim - 2] != (batch, frames)[: embeds.ndim - 2] or embeds.ndim not in (3, 4):
             raise ValueError(
@@ -145,8 +137,13 @@ class UNet3D:
             elif self._recomputes(latents, embeds):  # what is run again is run after the control has gone
                 borrowed.enter_context(recomputed(self._modules.unet))
             moved = latents.to(self.device, self.dtype)
-            output = self._modules.unet(moved, timestep, encoder_hidden_states=text, return_dict=False)[0]
+            output = self.forward(moved, timestep, text)
         return output.float()
+
+    def forward(self, x: Tensor, timestep: float, text: Tensor) -> Tensor:
+        """The network's output for latents x (B, C, f, h, w) and one text (B, L, D) for all frames, in its own dtype."""
+        output: Tensor = self._modules.unet(x, timestep, encoder_hidden_states=text, return_dict=False)[0]
+        return output
 
     def layers(self) -> tuple[Layer, ...]:
         return self._layers
@@ -177,12 +174,12 @@ class UNet3D:
     def spans(self, frames: int) -> tuple[tuple[int, ...], ...]:
         return tuple((frame,) for frame in range(frames))
 
-    def schedule(self, steps: int) -> Schedule:
-        return self._noise.schedule(steps)
+    def schedule(self, steps: int, shape: Sequence[int] | None = None, *, invertible: bool = False) -> Schedule:
+        return self._facts.levels.schedule(steps, shape, invertible=invertible)
 
     @property
     def _text_limit(self) -> int:
-        return tokens.text_limit(self._modules.tokenizer, self._modules.text_encoder.config.max_position_embeddings)
+        return tokens.text_limit(self._modules.tokenizer, self._facts.text_limit)
 
     def _recomputes(self, latents: Tensor, embeds: Tensor) -> bool:
         if not (torch.is_grad_enabled() and (latents.requires_grad or embeds.requires_grad)):
@@ -190,11 +187,3 @@ class UNet3D:
         if self.checkpoint_activations is not None:
             return self.checkpoint_activations
         return latents[:, 0].numel() > LARGE
-
-
-def _steering(layers: Sequence[Layer], patterns: Sequence[str]) -> tuple[str, ...]:
-    chosen = matching(layers, patterns)
-    if not layers or (not chosen and tuple(patterns) != STEERING):
-        there = ", ".join(layer.name for layer in layers) or "none"
-        raise ModelError(f"model_index.json names steering_layers {', '.join(patterns)}; the network's are: {there}")
-    return chosen or tuple(layer.name for layer in layers)

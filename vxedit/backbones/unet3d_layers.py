@@ -1,18 +1,16 @@
-"""The parts of a UNet3DConditionModel in the order in which they run, and its text attentions among them."""
+"""The parts of a UNet3DConditionModel or UNetMotionModel in the order in which they run, and the attentions in them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from vxedit.backbones.protocol import Attention, AttentionKind, Layer
 
-STEERING = ("up_blocks.1", "up_blocks.2.attentions.0")
-"""The decoder's attentions at a quarter and, the first one, at half of the latents' sides: coarser is too coarse for a
-box, finer is noisy."""
+OVER_TIME = ("temp_attentions", "motion_modules")
+"""What the parts that look over time are called, in either network."""
 
 
 class Part(NamedTuple):
@@ -35,7 +33,7 @@ def text_layers(unet: nn.Module) -> tuple[Layer, ...]:
     for part in parts:
         spent += _cost(part)
         for name, module in part.module.named_modules():
-            # temp_attentions' and transformer_in's attn2 are self-attention, in spite of their name.
+            # temp_attentions', motion_modules' and transformer_in's attn2 are self-attention, in spite of their name.
             if ".attentions." in part.name and name.endswith("attn2"):
                 found.append(Layer(f"{part.name}.{name}", module, query_key, spent / total, 2**part.level))
     return tuple(found)
@@ -47,20 +45,11 @@ def attentions(unet: nn.Module) -> tuple[Attention, ...]:
     for part in _parts(unet):
         for name, module in part.module.named_modules():
             if name.split(".")[-1] in ("attn1", "attn2"):
-                kind: AttentionKind = "time"  # temp_attentions' and transformer_in's attn2 look over time as well
+                kind: AttentionKind = "time"  # outside of `attentions` attn2 looks over time as well
                 if ".attentions." in part.name:
                     kind = "text" if name.endswith("attn2") else "space"
                 found.append(Attention(f"{part.name}.{name}", kind, module, 2**part.level))
     return tuple(found)
-
-
-def matching(layers: Sequence[Layer], patterns: Sequence[str]) -> tuple[str, ...]:
-    """The names, in order, that a pattern is the whole, the beginning (up to a dot) or a shell pattern of."""
-
-    def wanted(name: str) -> bool:
-        return any(f"{name}.".startswith(f"{pattern}.") or fnmatchcase(name, pattern) for pattern in patterns)
-
-    return tuple(layer.name for layer in layers if wanted(layer.name))
 
 
 def query_key(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -84,7 +73,8 @@ def query_key(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tup
 def _parts(unet: Any) -> Iterator[Part]:
     deepest = len(unet.down_blocks) - 1
     yield Part("conv_in", unet.conv_in, 0)
-    yield Part("transformer_in", unet.transformer_in, 0)
+    if hasattr(unet, "transformer_in"):
+        yield Part("transformer_in", unet.transformer_in, 0)
     for level, block in enumerate(unet.down_blocks):
         yield from _block(f"down_blocks.{level}", block, level, after="downsamplers", after_level=level + 1)
     if unet.mid_block is not None:
@@ -97,7 +87,7 @@ def _parts(unet: Any) -> Iterator[Part]:
 
 def _block(name: str, block: Any, level: int, *, after: str, after_level: int) -> Iterator[Part]:
     for i in range(len(block.resnets)):
-        yield from _row(name, block, i, level, kinds=("resnets", "temp_convs", "attentions", "temp_attentions"))
+        yield from _row(name, block, i, level, kinds=("resnets", "temp_convs", "attentions", *OVER_TIME))
     for i, module in enumerate(getattr(block, after, None) or ()):
         yield Part(f"{name}.{after}.{i}", module, after_level)
 
@@ -105,7 +95,7 @@ def _block(name: str, block: Any, level: int, *, after: str, after_level: int) -
 def _middle(name: str, block: Any, level: int) -> Iterator[Part]:
     yield from _row(name, block, 0, level, kinds=("resnets", "temp_convs"))
     for i in range(len(block.attentions)):
-        yield from _row(name, block, i, level, kinds=("attentions", "temp_attentions"))
+        yield from _row(name, block, i, level, kinds=("attentions", *OVER_TIME))
         yield from _row(name, block, i + 1, level, kinds=("resnets", "temp_convs"))
 
 

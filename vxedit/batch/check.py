@@ -52,7 +52,7 @@ def check_settings(task: Task) -> None:
     that isn't there, a word that the prompt lacks. What only the clip can tell is left to its job."""
     from vxedit.edit.path import parse_path
     from vxedit.objects import check_place, check_words
-    from vxedit.plan import check_edit, plan_words
+    from vxedit.plan import check_edit, check_model, plan_words
 
     job = task.job
     real = isinstance(job, RealJob)
@@ -62,7 +62,8 @@ def check_settings(task: Task) -> None:
         check_place(one)
         parse_path(one.path)
     described = outline_of(job)
-    described.schedule(stage.steps)
+    described.schedule(stage.steps, invertible=real)
+    check_model(described, job.edit, job.words, per_frame=isinstance(job, RealJob) and job.invert.per_frame)
     text = prompt_of(job)
     if isinstance(job, GenJob) and not job.prompt.strip():
         raise UsageError("the prompt is empty: say what the clip shows")

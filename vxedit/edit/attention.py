@@ -86,14 +86,15 @@ def _watching(
         borrowed.enter_context(_predict_watched(backbone, watch))
         for layer in wanted:
             look = functools.partial(watch.look, layer)
-            borrowed.callback(layer.module.register_forward_pre_hook(look, with_kwargs=True).remove)
+            for module in (layer.module, *layer.twins):
+                borrowed.callback(module.register_forward_pre_hook(look, with_kwargs=True).remove)
         yield watch.seen
 
 
 def attention_maps(
     backbone: Backbone,
     latents: Tensor,
-    timestep: int,
+    timestep: float,
     embeds: Tensor,
     columns: Sequence[int],
     *,
@@ -108,7 +109,7 @@ def attention_maps(
 def words_maps(
     backbone: Backbone,
     latents: Tensor,
-    timestep: int,
+    timestep: float,
     embeds: Tensor,
     words: Sequence[Sequence[int]],
     *,
@@ -200,7 +201,7 @@ def _predict_watched(backbone: Backbone, watch: _Watch) -> Iterator[None]:
     before, predict = own.get("predict"), backbone.predict
 
     @functools.wraps(predict)
-    def watched(latents: Tensor, timestep: int, embeds: Tensor) -> Tensor:
+    def watched(latents: Tensor, timestep: float, embeds: Tensor) -> Tensor:
         watch.seen.maps, watch.seen.features, watch.latents = {}, {}, latents
         try:
             return predict(latents, timestep, embeds)

@@ -30,9 +30,9 @@ def generate(
     unconditional noise come from one pass over both. Raises ValueError where the network gives values that are not
     finite.
     """
-    schedule = backbone.schedule(steps)
-    embeds, empty = backbone.text(prompt).embeds, backbone.text("").embeds
     shape = backbone.latent_shape(size)
+    schedule = backbone.schedule(steps, shape)
+    embeds, empty = backbone.text(prompt).embeds, backbone.unconditional(prompt)
     own, shared = (
         torch.randn(shape, generator=generator),
         torch.randn(shape[:2] + (1,) + shape[3:], generator=generator),

@@ -59,6 +59,15 @@ def words_attention(
     return list((total / len(chosen)).numpy())
 
 
+def per_frame(values: np.ndarray, spans: Sequence[Sequence[int]], frames: int) -> np.ndarray:
+    """What is known of the latents' frames, (f, ...), for each of the clip's `frames`, (F, ...): that of the one whose
+    span, as Backbone.spans gives it, it is in."""
+    owner = np.zeros(frames, int)
+    for i, span in enumerate(spans):
+        owner[list(span)] = i
+    return values[owner]
+
+
 def concentration(attention: np.ndarray) -> np.ndarray:
     """How much more of a map's mass lies in the tenth of the frame where it is strongest than if it were flat: (F,), 1
     to 10."""

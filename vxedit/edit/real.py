@@ -112,10 +112,11 @@ class _Anchors:
     def build(cls, task: Task, region: Region, scene: Scene, how: Recipe) -> _Anchors:
         inversion = task.inversion
         height, width = inversion.pivots.shape[-2:]
-        cells = touched_cells(np.maximum(region.source, region.target), height, width)
+        grid = (height, width, task.spans)
+        cells = touched_cells(np.maximum(region.source, region.target), *grid)
         places = (scene.source, scene.target, region.vacated)
-        source_cells, target_cells, vacated_cells = (to_cells(place, height, width) for place in places)
-        covers = [to_cells(cover, height, width) for cover in scene.covers]
+        source_cells, target_cells, vacated_cells = (to_cells(place, *grid) for place in places)
+        covers = [to_cells(cover, *grid) for cover in scene.covers]
         device = inversion.pivots.device
         cells = cells[None, None].to(device)
         clean, hold = inversion.clean, torch.zeros_like(target_cells)
@@ -124,7 +125,7 @@ class _Anchors:
             # an object that is to become another is held nowhere; its words' attention holds the layout
             objects = scene.target > 0.5 if task.words is None else np.zeros_like(scene.target)
             free = scene.plate.known & ~((scene.target > 0.1) & (task.words is not None))
-            hold = to_cells(np.maximum(objects, free), height, width)
+            hold = to_cells(np.maximum(objects, free), *grid)
         seed = int(torch.randint(2**31, (1,), generator=task.generator))
 
         def noise(i: int) -> Tensor:
@@ -134,8 +135,8 @@ class _Anchors:
             own, fresh = own.cpu(), torch.Generator().manual_seed(seed)
             # an object's noise is carried from where it was, before that place gets the background's
             moved = own
-            for subject, cover in zip(task.subjects, covers, strict=True):
-                carried = carry_noise(own, subject.found.boxes, subject.targets, cover)
+            for origin, aim, cover in zip(task.origins(), task.aims(), covers, strict=True):
+                carried = carry_noise(own, origin, aim, cover)
                 moved = torch.where(cover > 0.5, carried, moved)
             empty = refill_noise(own, source_cells > 0.1, fresh)
             return torch.where((vacated_cells > 0.1) & (target_cells <= 0.3), empty, moved).to(device)
@@ -155,9 +156,9 @@ def _emptied(task: Task, scene: Scene, clean: Tensor, seed: int) -> tuple[Tensor
     cover = np.clip(scene.covers[gone].sum(0), 0, 1)
     without = scene.frames + cover[..., None] * (scene.plate.frames - scene.frames.astype(np.float32))
     emptied = task.backbone.encode(np.clip(without + 0.5, 0, 255).astype(np.uint8))
-    hole = to_cells(np.maximum(scene.source, scene.target), height, width) > 0.1
+    hole = to_cells(np.maximum(scene.source, scene.target), height, width, task.spans) > 0.1
     bare = refill_noise(task.inversion.noise(0).cpu(), hole, torch.Generator().manual_seed(seed)).to(clean.device)
-    return (to_cells(cover, height, width) > 0.02).float(), (emptied, bare)
+    return (to_cells(cover, height, width, task.spans) > 0.02).float(), (emptied, bare)
 
 
 def anchor_weight(done: float, how: Recipe) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -38,18 +39,22 @@ def region_of(source: np.ndarray, target: np.ndarray, *, margin: int, seam: int)
     return Region(source, target, np.clip(source - target, 0, 1), alpha)
 
 
-def to_cells(mask: np.ndarray, height: int, width: int) -> Tensor:
-    """A pixel mask (F, H, W) as the share of each latent cell that it covers: (F, height, width)."""
-    return F.adaptive_avg_pool2d(torch.from_numpy(np.ascontiguousarray(mask, np.float32))[:, None], (height, width))[
-        :, 0
-    ]
+Spans = Sequence[Sequence[int]]
+"""For every frame of the latents, the clip's frames that it covers, as Backbone.spans gives them."""
 
 
-def touched_cells(mask: np.ndarray, height: int, width: int, *, grow: int = 0) -> Tensor:
-    """The latent cells that a pixel mask touches at all, grown by `grow` cells: (F, height, width), 0 or 1."""
-    touched = (
-        F.adaptive_max_pool2d(torch.from_numpy(np.ascontiguousarray(mask, np.float32))[:, None], (height, width)) > 0.01
-    ).float()
-    if grow:
-        touched = F.max_pool2d(touched, 2 * grow + 1, 1, grow)
-    return touched[:, 0]
+def to_cells(mask: np.ndarray, height: int, width: int, spans: Spans | None = None) -> Tensor:
+    """A pixel mask (F, H, W) as the share of each latent cell that it covers: (f, height, width). Without `spans` a
+    frame of the latents is one of the clip."""
+    cells = F.adaptive_avg_pool2d(_pixels(mask), (height, width))[:, 0]
+    return cells if spans is None else torch.stack([cells[list(span)].mean(0) for span in spans])
+
+
+def touched_cells(mask: np.ndarray, height: int, width: int, spans: Spans | None = None) -> Tensor:
+    """The latent cells that a pixel mask touches at all: (f, height, width), 0 or 1; `spans` as for `to_cells`."""
+    touched = (F.adaptive_max_pool2d(_pixels(mask), (height, width)) > 0.01).float()[:, 0]
+    return touched if spans is None else torch.stack([touched[list(span)].amax(0) for span in spans])
+
+
+def _pixels(mask: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(mask, np.float32))[:, None]

@@ -44,15 +44,18 @@ class Task:
     words: WordEdit | None = None
     progress: Callable[[int, int], None] | None = None
 
+    @property
+    def spans(self) -> tuple[tuple[int, ...], ...]:
+        """For every frame of the latents, the frames that it covers."""
+        return self.backbone.spans(len(self.frames))
+
     def aims(self) -> list[np.ndarray]:
         """Each subject's targets as boxes of the latents' frames, (f, 4): the mean over the frames that one covers."""
-        spans = [list(span) for span in self.backbone.spans(len(self.frames))]
-        return [np.stack([subject.targets[span].mean(0) for span in spans]) for subject in self.subjects]
+        return [np.stack([subject.targets[list(s)].mean(0) for s in self.spans]) for subject in self.subjects]
 
     def origins(self) -> list[np.ndarray]:
         """Each subject's boxes in the source, (f, 4) like `aims`."""
-        spans = [list(span) for span in self.backbone.spans(len(self.frames))]
-        return [np.stack([subject.found.boxes[span].mean(0) for span in spans]) for subject in self.subjects]
+        return [np.stack([subject.found.boxes[list(s)].mean(0) for s in self.spans]) for subject in self.subjects]
 
     def tell(self, done: int, total: int) -> None:
         """Report progress to whoever asked for it."""

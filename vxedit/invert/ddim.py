@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from vxedit.backbones.flow import level_of, scale_of
 from vxedit.backbones.protocol import Parameterization, Schedule
 
-Predict = Callable[[Tensor, int, float], Tensor]
+Predict = Callable[[Tensor, float, float], Tensor]
 """The noise in latents at a timestep and its abar: (x (B, C, f, h, w), t, abar) -> same shape."""
 
 
@@ -30,13 +31,14 @@ def step(x: Tensor, eps: Tensor, a: float, b: float) -> Tensor:
 
 
 def noise_of(output: Tensor, x: Tensor, abar: float, parameterization: Parameterization) -> Tensor:
-    """The noise that a model's output means: itself, or from v = sqrt(abar) eps - sqrt(1 - abar) x0 (Salimans & Ho
-    2022)."""
+    """The noise that a model's output means: itself; from v = sqrt(abar) eps - sqrt(1 - abar) x0 (Salimans & Ho 2022);
+    or from a flow's velocity n - x0, which with latents c x = (1 - s) x0 + s n gives n = c x + (1 - s) v."""
     if parameterization == "epsilon":
         return output
     if parameterization == "v_prediction":
         return abar**0.5 * output + (1 - abar) ** 0.5 * x
-    raise ValueError(f"no noise in the output of a {parameterization!r} model; it takes its own steps")
+    s = level_of(abar)
+    return scale_of(s) * x + (1 - s) * output
 
 
 def clean_of(x: Tensor, eps: Tensor, abar: float) -> Tensor:

@@ -88,7 +88,7 @@ def denoiser(backbone: Backbone, inversion: Inversion, scale: float | None = Non
     """The denoiser that replays an inversion: its null embeddings, or the empty prompt where it has none."""
     scale = inversion.settings.guidance_scale if scale is None else scale
     conditional = backbone.text(inversion.prompt).embeds
-    null = inversion.null if inversion.null is not None else backbone.text("").embeds
+    null = inversion.null if inversion.null is not None else backbone.unconditional(inversion.prompt)
     return Denoiser(backbone, inversion.schedule, conditional, null, scale)
 
 
@@ -105,7 +105,7 @@ def invert(
 
     Raises ValueError where the network gives values that are not finite.
     """
-    schedule = backbone.schedule(settings.steps)
+    schedule = backbone.schedule(settings.steps, clean.shape, invertible=True)
     embeds = backbone.text(prompt).embeds
     plain = Denoiser(backbone, schedule, embeds, None, 1.0)
     level = {t: i for i, t in enumerate(schedule.timesteps)}

@@ -9,6 +9,9 @@ from vxedit.errors import UsageError
 OURS = "vxedit"
 NAMES = (OURS, "x-attention", "layout-guidance", "self-guidance", "peekaboo", "trailblazer", "freetraj")
 
+BY_CONTROL = ("peekaboo", "trailblazer", "freetraj")
+"""Those that replace what attention gives, which not every family of models lets them."""
+
 
 def check_name(name: str) -> None:
     """Raises UsageError, with the nearest names, where there is no such recipe."""

@@ -1,0 +1,238 @@
+"""What every family's backbone has to do, as tests that a family's own test class inherits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vxedit.backbones.protocol import Backbone
+from vxedit.backbones.registry import load, outline
+from vxedit.backbones.tokens import columns
+from vxedit.edit.attention import attention_maps, capture
+from vxedit.edit.energy import box_energy, rasterise
+from vxedit.edit.guidance import GuidanceSettings, guide
+from vxedit.invert.inversion import from_tensors, invert, replay_inversion, to_tensors
+from vxedit.invert.store import Store
+from vxedit.job import InvertSettings
+
+PROMPT = "a red burger on the ball"
+
+
+class FamilyContract:
+    """A subclass says how its tiny checkpoint is written, which clip it takes, and which of the network's modules mix
+    tokens beside the attention to the text: patterns of their names."""
+
+    write: ClassVar[Callable[[Path], Path]]
+    family: ClassVar[str]
+    clip: ClassVar[tuple[int, int, int]]
+    """Frames, height and width of the clip that the tests use, one that the model takes as it is."""
+    latents: ClassVar[tuple[int, int, int, int, int]]
+    spans: ClassVar[tuple[tuple[int, ...], ...]]
+    """Which of the clip's frames each frame of the latents covers."""
+    mixers: ClassVar[tuple[str, ...]]
+    patch: ClassVar[tuple[int, int, int]]
+    timestep: ClassVar[float] = 600.0
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def folder(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return cls.write(tmp_path_factory.mktemp("models") / "tiny")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def backbone(cls, folder: Path) -> Backbone:
+        return load(str(folder), device="cpu")
+
+    def noisy(self, seed: int = 0) -> Tensor:
+        return torch.randn(self.latents, generator=torch.Generator().manual_seed(seed))
+
+    def burger(self, backbone: Backbone) -> tuple[int, ...]:
+        return columns(backbone.tokens(PROMPT), PROMPT, "burger")
+
+    def test_it_is_known_by_its_files(self, folder: Path, backbone: Backbone) -> None:
+        shown = outline(str(folder))
+        assert shown.layout.family.name == self.family
+        assert shown.native == backbone.native
+        assert shown.check_generated(*self.clip) == self.clip
+        assert backbone.latent_shape(shown.check(*self.clip)) == self.latents
+
+    def test_frames_become_latents_and_come_back(self, backbone: Backbone) -> None:
+        frames, height, width = self.clip
+        clip = np.random.default_rng(0).integers(0, 256, (frames, height, width, 3), dtype=np.uint8)
+        latents = backbone.encode(clip)
+        assert latents.shape == self.latents
+        assert latents.dtype == torch.float32
+        assert bool(latents.isfinite().all())
+        decoded = backbone.decode(latents, frames)
+        assert decoded.shape == clip.shape
+        assert decoded.dtype == np.uint8
+
+    def test_a_clip_of_another_length_is_continued_and_cut(self, backbone: Backbone) -> None:
+        frames, height, width = self.clip
+        clip = np.random.default_rng(0).integers(0, 256, (frames - 1, height, width, 3), dtype=np.uint8)
+        continued = np.concatenate([clip, clip[-1:]])
+        torch.testing.assert_close(backbone.encode(clip), backbone.encode(continued), rtol=0, atol=0)
+        assert len(backbone.decode(backbone.encode(clip), frames - 1)) == frames - 1
+
+    def test_its_frames_cover_the_clip_s(self, backbone: Backbone) -> None:
+        assert backbone.spans(self.clip[0]) == self.spans
+        assert len(self.spans) == self.latents[2]
+
+    def test_a_word_of_several_tokens_has_all_their_columns(self, backbone: Backbone) -> None:
+        found = self.burger(backbone)
+        assert len(found) == 2
+        plain, changed = (backbone.text(prompt).embeds[0] for prompt in (PROMPT, PROMPT.replace("burger", "ball")))
+        first = min(found)
+        if len(plain) == len(changed):  # what stands before the word is embedded from both sides: the word differs most
+            assert (plain - changed)[list(found)].abs().mean() > 0
+        assert backbone.text(PROMPT).pieces == backbone.tokens(PROMPT)
+        assert first > 0
+
+    def test_maps_are_probabilities_on_the_latents_frames(self, backbone: Backbone) -> None:
+        embeds, every = backbone.text(PROMPT).embeds, [layer.name for layer in backbone.layers()]
+        with torch.no_grad():
+            maps = attention_maps(backbone, self.noisy(), self.timestep, embeds, self.burger(backbone), layers=every)
+        assert list(maps) == every
+        for seen in maps.values():
+            assert seen.shape[:2] == (1, self.latents[2])
+            assert float(seen.min()) >= 0
+            assert float(seen.max()) <= 1
+            assert float(seen.max()) > 0
+
+    def test_queries_and_keys_are_the_network_s_own(self, backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+        calls: list[tuple[Tensor, Tensor]] = []
+        plain = F.scaled_dot_product_attention
+
+        def noted(query: Tensor, key: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            calls.append((query, key))
+            return plain(query, key, *args, **kwargs)
+
+        layer = backbone.layers()[-1]
+        seen: list[tuple[Tensor, Tensor]] = []
+
+        def look(module: Any, args: Any, kwargs: Any) -> None:
+            query, key, _ = layer.qk(module, args, kwargs)
+            seen.append((query, key))
+            calls.clear()
+
+        monkeypatch.setattr(F, "scaled_dot_product_attention", noted)
+        before = layer.module.register_forward_pre_hook(look, with_kwargs=True)
+        after = layer.module.register_forward_hook(lambda *_: seen.extend(calls[:1]))
+        with torch.no_grad():
+            backbone.predict(self.noisy(), self.timestep, backbone.text(PROMPT).embeds)
+        before.remove()
+        after.remove()
+        (query, key), (own_query, own_key) = seen[0], seen[1]
+        # in joint attention the text stands before the clip, so a query's place is counted from the end
+        torch.testing.assert_close(query, own_query[:, :, -query.shape[2] :].to(query), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(key, own_key[:, :, : key.shape[2]].to(key), rtol=1e-5, atol=1e-5)
+
+    def test_the_output_is_the_same_when_it_is_watched(self, backbone: Backbone) -> None:
+        latents, embeds = self.noisy(), backbone.text(PROMPT).embeds
+        with torch.no_grad():
+            plain = backbone.predict(latents, self.timestep, embeds)
+            with capture(backbone, self.burger(backbone)):
+                watched = backbone.predict(latents, self.timestep, embeds)
+        assert plain.shape == latents.shape
+        assert plain.dtype == torch.float32
+        assert torch.equal(plain, watched)
+        assert bool(plain.isfinite().all())
+        assert float(plain.std()) > 0
+
+    def test_a_cell_of_the_map_comes_from_its_own_place(self, backbone: Backbone) -> None:
+        """With everything silenced that mixes tokens, a cell's gradient has its patch as its support."""
+        layer, embeds = backbone.layers()[0].name, backbone.text(PROMPT).embeds
+        deep, tall, wide = self.patch
+        point = self.noisy().requires_grad_()
+        with self.silenced(backbone):
+            maps = attention_maps(backbone, point, self.timestep, embeds, self.burger(backbone), layers=[layer])[layer]
+            frame, row, column = maps.shape[1] - 1, 1, maps.shape[3] - 1
+            (gradient,) = torch.autograd.grad(maps[0, frame, row, column], point)
+        reached = gradient[0].abs().sum(0) > 0
+        expected = torch.zeros_like(reached)
+        rows, columns_ = slice(row * tall, (row + 1) * tall), slice(column * wide, (column + 1) * wide)
+        expected[reached.shape[0] - deep :, rows, columns_] = True
+        assert torch.equal(reached, expected)
+
+    @contextmanager
+    def silenced(self, backbone: Backbone) -> Iterator[None]:
+        """Have the modules that mix tokens give zeros."""
+        network: Any = getattr(backbone, "network", None) or backbone._modules.unet  # type: ignore[attr-defined]
+
+        def nothing(module: Any, args: Any, output: Any) -> Any:
+            return tuple(0 * one for one in output) if isinstance(output, tuple) else 0 * output
+
+        named = [m for name, m in network.named_modules() if any(fnmatchcase(name, mixer) for mixer in self.mixers)]
+        assert named
+        handles = [module.register_forward_hook(nothing) for module in named]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def test_stopping_early_and_recomputing_give_the_same_gradient(self, backbone: Backbone) -> None:
+        embeds, word, wanted = backbone.text(PROMPT).embeds, self.burger(backbone), backbone.layers()[-1].name
+
+        def gradient(*, stop: bool, again: bool) -> Tensor:
+            point = self.noisy().requires_grad_()
+            before, backbone.checkpoint_activations = backbone.checkpoint_activations, again  # type: ignore[attr-defined]
+            try:
+                with capture(backbone, word, layers=[wanted], stop=stop) as seen:
+                    backbone.predict(point, self.timestep, embeds)
+                (found,) = torch.autograd.grad(seen.maps[wanted].square().sum(), point)
+            finally:
+                backbone.checkpoint_activations = before  # type: ignore[attr-defined]
+            return found
+
+        plain = gradient(stop=False, again=False)
+        assert float(plain.abs().max()) > 0
+        assert bool((plain.abs().sum((0, 1, 3, 4)) > 0).all())
+        for stop, again in ((True, False), (False, True), (True, True)):
+            torch.testing.assert_close(gradient(stop=stop, again=again), plain, rtol=1e-4, atol=1e-6)
+
+    def test_an_inverted_clip_replays_as_it_was(self, backbone: Backbone, tmp_path: Path) -> None:
+        clean = 0.5 * self.noisy(1)
+        made = invert(backbone, clean, PROMPT, InvertSettings(kind="uni", steps=4))
+        assert made.schedule.abar[0] >= 0.05**2
+        assert list(made.schedule.abar) == sorted(made.schedule.abar)
+        torch.testing.assert_close(replay_inversion(backbone, made, pinned=True), clean, rtol=1e-4, atol=1e-5)
+        store = Store(tmp_path)
+        key = store.key({"clip": 1})
+        store.put(key, *to_tensors(made))
+        kept = store.get(key)
+        assert kept is not None
+        found = from_tensors(*kept)
+        assert torch.equal(found.pivots, made.pivots)
+        assert found.schedule == made.schedule
+        assert found.settings == made.settings
+
+    def test_guidance_lowers_the_energy_of_every_frame(self, backbone: Backbone) -> None:
+        embeds, word = backbone.text(PROMPT).embeds, self.burger(backbone)
+        boxes = np.tile(np.array([0.0, 0.0, 0.5, 0.5]), (self.latents[2], 1))
+
+        def energy(x: Tensor) -> Tensor:
+            with capture(backbone, word, stop=True) as seen:
+                backbone.predict(x, self.timestep, embeds)
+            values = [box_energy(m, rasterise(boxes, *m.shape[-2:])[None].to(m))[0] for m in seen.maps.values()]
+            return torch.stack(values).mean(0)
+
+        everywhere = torch.ones(1, 1, *self.latents[2:])
+        result = guide(energy, self.noisy(), everywhere, GuidanceSettings(iterations=6, rate=0.1, enough=0.0))
+        assert bool((result.after < result.before).all())
+
+    def test_a_text_for_every_frame_is_refused(self, backbone: Backbone) -> None:
+        if backbone.per_frame:
+            return
+        embeds = backbone.text(PROMPT).embeds[:, None].repeat(1, self.latents[2], 1, 1)
+        with pytest.raises(ValueError, match="embeds must be"):
+            backbone.predict(self.noisy(), self.timestep, embeds)

@@ -1,0 +1,169 @@
+"""What the backbones over video transformers share: everything but how their network is called."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vxedit.backbones.borrowed import recomputed_blocks
+from vxedit.backbones.family import Facts
+from vxedit.backbones.flow import TIMESTEPS, scale_of
+from vxedit.backbones.protocol import Attention, Control, Layer, Parameterization, Piece, Schedule, Size, Text
+from vxedit.backbones.sizes import Length
+from vxedit.backbones.steering import chosen_layers
+from vxedit.errors import UsageError
+
+LARGE = 64 * 64 * 16
+"""Latent positions from which on a gradient's memory matters more than the time that recomputing takes."""
+
+MIDDLE = (0.25, 0.5)
+"""The layers of the network, by the share of a pass that is over, whose maps are taken where nothing says which. Early
+ones look at words before they know the picture; late ones cost more to reach. To be tuned on real weights."""
+
+
+class Codec(Protocol):
+    """Frames to latents and back, as Backbone's encode and decode."""
+
+    @property
+    def length(self) -> Length: ...
+
+    @property
+    def cell(self) -> int: ...
+
+    def encode(self, frames: np.ndarray) -> Tensor: ...
+
+    def decode(self, latents: Tensor, frames: int) -> np.ndarray: ...
+
+
+class Prompts(Protocol):
+    """Prompts to embeddings, as Backbone's text and tokens."""
+
+    def text(self, prompt: str) -> Text: ...
+
+    def tokens(self, prompt: str) -> tuple[Piece, ...]: ...
+
+
+class VideoTransformer:
+    """A Backbone over a transformer whose tokens are the patches of a clip, in the order frames, height, width.
+
+    A family says with `forward` how its network is called. `network`: the one whose weights are in `dtype` (of several
+    experts the first); `experts`: all of them. `patch`: frames, height and width of a token in latent cells. `channels`
+    of its latents.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        facts: Facts,
+        *,
+        codec: Codec,
+        prompts: Prompts,
+        layers: Sequence[Layer],
+        patch: tuple[int, int, int],
+        channels: int,
+        name: str,
+        identity: str,
+        experts: Sequence[Any] = (),
+        checkpoint_activations: bool | None = None,
+    ) -> None:
+        self.name, self.identity = name, identity
+        self.native: Size = facts.sizes.native
+        self.max_frames = facts.sizes.max_frames
+        self.device: torch.device = network.device
+        self.dtype: torch.dtype = network.dtype
+        self.parameterization: Parameterization = facts.levels.parameterization
+        self.shared_noise, self.per_frame = facts.shared_noise, False
+        self.checkpoint_activations = checkpoint_activations
+        self.network, self.codec, self.prompts = network, codec, prompts
+        self.patch, self.channels = patch, channels
+        self._facts, self._layers = facts, tuple(layers)
+        self._experts = tuple(experts) or (network,)
+        self._steering = chosen_layers(self._layers, facts.steering) if facts.steering else _middle(self._layers)
+
+    def forward(self, x: Tensor, timestep: float, embeds: Tensor) -> Tensor:
+        """The network's output (B, C, f, h, w) for latents x of that shape on the scale it was trained on, and embeds
+        (B, L, D), both in its own dtype."""
+        raise NotImplementedError
+
+    def latent_shape(self, size: Size) -> tuple[int, int, int, int, int]:
+        cell = self.codec.cell
+        return (1, self.channels, self.codec.length.latents(size.frames), size.height // cell, size.width // cell)
+
+    def fit(self, frames: int, height: int, width: int) -> Size:
+        return self._facts.sizes.fit(frames, height, width)
+
+    def encode(self, frames: np.ndarray) -> Tensor:
+        return self.codec.encode(frames)
+
+    def decode(self, latents: Tensor, frames: int) -> np.ndarray:
+        return self.codec.decode(latents, frames)
+
+    def text(self, prompt: str) -> Text:
+        return self.prompts.text(prompt)
+
+    def tokens(self, prompt: str) -> tuple[Piece, ...]:
+        return self.prompts.tokens(prompt)
+
+    def unconditional(self, prompt: str) -> Tensor:
+        return self.text("").embeds
+
+    def predict(self, latents: Tensor, timestep: float, embeds: Tensor) -> Tensor:
+        if embeds.ndim != 3 or len(embeds) != len(latents):
+            raise ValueError(
+                f"for latents {tuple(latents.shape)} embeds must be ({len(latents)}, L, D), got {tuple(embeds.shape)}"
+            )
+        scale = scale_of(timestep / TIMESTEPS) if self.parameterization == "flow" else 1.0
+        moved, text = (given.to(self.device, self.dtype) for given in (scale * latents, embeds))
+        with contextlib.ExitStack() as borrowed:
+            if self._recomputes(latents, embeds):
+                for expert in self._experts:
+                    borrowed.enter_context(recomputed_blocks(expert))
+            output = self.forward(moved, timestep, text)
+        return output.float()
+
+    def layers(self) -> tuple[Layer, ...]:
+        return self._layers
+
+    def attentions(self) -> tuple[Attention, ...]:
+        return ()
+
+    @contextlib.contextmanager
+    def controlled(self, control: Control) -> Iterator[None]:
+        raise UsageError(f"the attention of {self.name} can't be replaced: take another recipe, or a U-Net model")
+        yield
+
+    def steering_layers(self) -> tuple[str, ...]:
+        return self._steering
+
+    def grid(self, maps: Tensor, latents: Tensor) -> Tensor:
+        batch, _, frames, height, width = latents.shape
+        deep, tall, wide = (-(-side // step) for side, step in zip((frames, height, width), self.patch, strict=True))
+        if maps.numel() != batch * deep * tall * wide:
+            raise ValueError(f"maps {tuple(maps.shape)} don't come from latents {tuple(latents.shape)}")
+        # A token of several frames tells the same of each; what a clip lacks of a whole one is padded in front.
+        return maps.reshape(batch, deep, tall, wide).repeat_interleave(self.patch[0], 1)[:, -frames:]
+
+    def spans(self, frames: int) -> tuple[tuple[int, ...], ...]:
+        return self.codec.length.spans(frames)
+
+    def schedule(self, steps: int, shape: Sequence[int] | None = None, *, invertible: bool = False) -> Schedule:
+        return self._facts.levels.schedule(steps, shape, invertible=invertible)
+
+    def _recomputes(self, latents: Tensor, embeds: Tensor) -> bool:
+        if not (torch.is_grad_enabled() and (latents.requires_grad or embeds.requires_grad)):
+            return False
+        if self.checkpoint_activations is not None:
+            return self.checkpoint_activations
+        return latents[:, 0].numel() > LARGE
+
+
+def _middle(layers: Sequence[Layer]) -> tuple[str, ...]:
+    """The layers in the network's middle, or the nearest to it."""
+    low, high = MIDDLE
+    inside = tuple(layer.name for layer in layers if low <= layer.share <= high)
+    return inside or (min(layers, key=lambda layer: abs(layer.share - (low + high) / 2)).name,)
