@@ -1,6 +1,8 @@
 """The families of models that are known, each told by its files. Nothing here needs torch."""
 
+from vxedit.backbones.families.allegro import ALLEGRO
+from vxedit.backbones.families.opensora_plan import OPENSORA_PLAN
 from vxedit.backbones.families.unet3d import UNET3D
 from vxedit.backbones.families.wan import WAN
 
-FAMILIES = (UNET3D, WAN)
+FAMILIES = (UNET3D, WAN, ALLEGRO, *OPENSORA_PLAN)
