@@ -11,6 +11,10 @@ from typing import Literal
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name ("invert", "edit", "decode"), the steps done and the steps in all."""
 
+Fit = Literal["stretch", "crop", "pad"]
+"""How a picture of one aspect fills a model's of another: out of shape, all of it; in shape, the largest window of it;
+in shape, all of it, with its border repeated outwards."""
+
 InversionKind = Literal["null-text", "uni", "ddim"]
 
 
@@ -18,15 +22,20 @@ InversionKind = Literal["null-text", "uni", "ddim"]
 class Selection:
     """Which part of the input is edited, and at what size and rate the model sees it.
 
-    `start_s` seconds into the clip; `num_frames` at most this many frames (None: as many as there are, within the
-    model's range); `fps` resamples by time (None: the clip's own rate); `size` (width, height) in pixels for the model
-    (None: chosen from the clip's aspect and the model's native area).
+    `start_s` seconds into the clip; `num_frames` at most this many frames (None: as many as there are); `fps` resamples
+    by time (None: the clip's own rate); `size` (width, height) in pixels for the model (None: chosen from the clip's
+    aspect and the model's native area). `fit`: how a picture of another aspect is shown to the model; black bars round
+    it are left out unless `keep_letterbox`. `window`: frames that are edited in one piece (None: as many as the model
+    takes, its native length where the clip is longer).
     """
 
     start_s: float = 0.0
     num_frames: int | None = None
     fps: Fraction | None = None
     size: tuple[int, int] | None = None
+    fit: Fit = "stretch"
+    keep_letterbox: bool = False
+    window: int | None = None
 
 
 @dataclass(frozen=True)

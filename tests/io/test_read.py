@@ -126,7 +126,7 @@ def test_frames_that_decord_makes_up_are_refused(folder: Path, plain: Path, monk
     even = Timeline(np.arange(20) / 25, 0.8, Fraction(25))
     monkeypatch.setattr(decord_reader, "_timeline", lambda reader, nominal: even)
     with pytest.raises(decord.DECORDLimitReachedError):
-        decord_reader.read_with_decord(cut, lambda line: np.arange(20), nominal=Fraction(25))
+        decord_reader.DecordReader(cut, Fraction(25)).take(np.arange(20))
 
 
 def test_av1_and_gif_by_the_second_reader(av1: Path, folder: Path, caplog: pytest.LogCaptureFixture) -> None:

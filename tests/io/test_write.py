@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.io.clips import add_sound, make, numbered, numbers, psnr, sound_of
+from tests.io.memory import Peak, needs_proc
 from vxedit.errors import OutputError
 from vxedit.io import ffmpeg as ffmpeg_module
 from vxedit.io.probe import probe
@@ -170,3 +171,26 @@ def test_gif(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert psnr(clip.frames, numbered(6)) > 40  # its few colours fit into the palette
     assert b"NETSCAPE2.0" in (tmp_path / "out.gif").read_bytes()  # the mark of a loop
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.gif"]
+
+
+@needs_proc
+def test_frames_that_are_made_one_by_one_are_not_gathered(tmp_path: Path) -> None:
+    count, height, width = 80, 640, 704
+    whole_mib = count * height * width * 3 / 2**20  # 103
+    made = (np.full((height, width, 3), n, np.uint8) for n in range(count))
+    peak = Peak()
+    write_video(tmp_path / "long.mp4", peak.looking(made), Fraction(25))
+    assert peak.mib < whole_mib / 3
+    gathered = Peak()
+    held = [np.full((height, width, 3), n, np.uint8) for n in range(count)]
+    gathered.look()
+    assert gathered.mib > 0.9 * whole_mib, f"the measure is blind to {len(held)} frames"
+
+
+def test_sound_lasts_as_long_as_a_long_clip(tmp_path: Path) -> None:
+    count = 250
+    source = add_sound(make(tmp_path / "v.mp4", count=count), tmp_path / "s.mp4", tone_from_s=0.0, length_s=10.0)
+    write_video(tmp_path / "o.mp4", (frame for frame in moving(count, 32, 32)), Fraction(25), audio_from=source)
+    loud = np.abs(sound_of(tmp_path / "o.mp4")[: 16000 * 10]).reshape(-1, 1600).max(1) > 0.2  # every 0.1 s
+    assert len(loud) == 100 and loud[1:99].all()
+    assert probe(tmp_path / "o.mp4").duration_s == pytest.approx(10.0, abs=0.1)

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import math
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from vxedit.clip import Clip, Source
 from vxedit.errors import InputError, UsageError, VxeditError
-from vxedit.io.decord_reader import Choose, read_with_decord
-from vxedit.io.pipe_reader import read_with_ffmpeg
+from vxedit.io.decord_reader import DecordReader
+from vxedit.io.pipe_reader import PipeReader
 from vxedit.io.probe import probe
+from vxedit.io.reader import Reader
 from vxedit.io.timeline import Timeline, choose
 
 logger = logging.getLogger(__name__)
 
-_READERS = (("decord", read_with_decord), ("ffmpeg", read_with_ffmpeg))
+T = TypeVar("T")
+
+_READERS: tuple[tuple[str, Callable[[Path, Fraction | None], Reader]], ...] = (
+    ("decord", DecordReader),
+    ("ffmpeg", PipeReader),
+)
 
 
 def read_video(path: Path, *, start_s: float = 0.0, num_frames: int | None = None, fps: Fraction | None = None) -> Clip:
@@ -34,24 +43,27 @@ def read_video(path: Path, *, start_s: float = 0.0, num_frames: int | None = Non
     Raises InputError if the file is missing, empty, damaged or not a video, or has nothing at `start_s`; UsageError
     for a start below 0, a count below 1 or a rate not above 0.
     """
-    _check(start_s, num_frames, fps)
+    check_selection(start_s, num_frames, fps)
     info = probe(path)
 
-    def take(line: Timeline) -> np.ndarray:
-        return choose(line, str(path), start_s=start_s, num_frames=num_frames, fps=fps)
+    def take(reader: Reader) -> tuple[Timeline, np.ndarray, np.ndarray]:
+        with contextlib.closing(reader):
+            picks = choose(reader.line, str(path), start_s=start_s, num_frames=num_frames, fps=fps)
+            return reader.line, picks, reader.take(picks)
 
-    reader, line, picks, frames = _read(path, take, info.fps)
+    name, (line, picks, frames) = first_that_can(path, info.fps, take)
     source = Source(
         path=path,
-        sha256=_sha256(path),
+        sha256=content_hash(path),
         indices=tuple(int(pick) for pick in picks),
         has_audio=info.has_audio,
-        reader=reader,
+        reader=name,
     )
     return Clip(frames=frames, times_s=line.times_s[picks], fps=fps or line.fps, source=source)
 
 
-def _check(start_s: float, num_frames: int | None, fps: Fraction | None) -> None:
+def check_selection(start_s: float, num_frames: int | None, fps: Fraction | None) -> None:
+    """Raises UsageError for a start below 0, a count below 1 or a rate not above 0."""
     if not (math.isfinite(start_s) and start_s >= 0):
         raise UsageError(f"--start is {start_s:g} s; give 0 or more seconds")
     if num_frames is not None and num_frames < 1:
@@ -60,10 +72,14 @@ def _check(start_s: float, num_frames: int | None, fps: Fraction | None) -> None
         raise UsageError(f"--fps is {fps}; give a rate above 0, such as 24 or 24000/1001")
 
 
-def _read(path: Path, take: Choose, nominal: Fraction) -> tuple[str, Timeline, np.ndarray, np.ndarray]:
-    for name, read in _READERS:
+def first_that_can(path: Path, nominal: Fraction, attempt: Callable[[Reader], T]) -> tuple[str, T]:
+    """The first reader, by name, with which `attempt` ends without an error, and what it returned.
+
+    `nominal` is the rate that the container says. Raises InputError where none can; an error of our own passes through.
+    """
+    for name, opened in _READERS:
         try:
-            line, picks, frames = read(path, take, nominal=nominal)
+            result = attempt(opened(path, nominal))
         except VxeditError:
             raise
         except MemoryError as err:
@@ -72,12 +88,13 @@ def _read(path: Path, take: Choose, nominal: Fraction) -> tuple[str, Timeline, n
             logger.info("%s can't read %s: %s", name, path, err)
             failure = err
             continue
-        logger.info("read %d frames of %s with %s", len(frames), path, name)
-        return name, line, picks, frames
+        logger.info("read %s with %s", path, name)
+        return name, result
     raise InputError(f"{path} can't be decoded: it is damaged or cut short; copy it again or convert it") from failure
 
 
-def _sha256(path: Path) -> str:
+def content_hash(path: Path) -> str:
+    """SHA-256 of the file's bytes, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
