@@ -2,8 +2,8 @@
 
 At level s in [0, 1] flow latents are (1 - s) x0 + s n and the network gives the velocity n - x0. Divided by
 c = sqrt((1 - s)^2 + s^2) they are sqrt(abar) x0 + sqrt(1 - abar) n with abar = (1 - s)^2 / c^2, and a step of DDIM
-between two such levels is the flow's Euler step (Gao et al. 2024, "Diffusion meets flow matching"). So everything that takes steps
-knows one kind of latents, and the network is given them times c.
+between two such levels is the flow's Euler step (Gao et al. 2024, "Diffusion meets flow matching"). So everything that
+takes steps knows one kind of latents, and the network is given them times c.
 """
 
 from __future__ import annotations
