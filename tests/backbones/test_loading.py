@@ -92,8 +92,8 @@ def test_model_index_may_be_missing(tiny_folder: Path, tmp_path: Path) -> None:
 def test_another_network_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
     other = shutil.copytree(tiny_folder, tmp_path / "other")
     config = other / "unet" / "config.json"
-    config.write_text(config.read_text().replace("UNet3DConditionModel", "UNet2DConditionModel"))
-    with pytest.raises(ModelError, match=r"UNet2DConditionModel.*UNet3DConditionModel"):
+    config.write_text(config.read_text().replace("UNet3DConditionModel", "UNetSpatioTemporalConditionModel"))
+    with pytest.raises(ModelError, match=r"UNetSpatioTemporalConditionModel.*UNet3DConditionModel"):
         outline(str(other))
     config.write_text("{")
     with pytest.raises(ModelError, match=r"config\.json can't be read"):

@@ -141,7 +141,7 @@ class UNet3D:
         return output.float()
 
     def forward(self, x: Tensor, timestep: float, text: Tensor) -> Tensor:
-        """The network's output for latents x (B, C, f, h, w) and one text (B, L, D) for all frames, in its own dtype."""
+        """The network's output for latents x (B, C, f, h, w) and a text (B, L, D) for all frames, in its own dtype."""
         output: Tensor = self._modules.unet(x, timestep, encoder_hidden_states=text, return_dict=False)[0]
         return output
 
