@@ -1,0 +1,83 @@
+"""CogVideoX 1.0 and 1.5 (Yang et al. 2024, arXiv 2408.06072), text to video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vxedit.backbones.family import OF_TRANSFORMERS, SCHEDULER, T5, Facts, Family, Known, Part
+from vxedit.backbones.noise import noise
+from vxedit.backbones.protocol import Size
+from vxedit.backbones.sizes import Length, Sizes, pixels_a_cell
+from vxedit.errors import ModelError
+
+if TYPE_CHECKING:
+    from vxedit.backbones.layout import Layout
+
+TEXT_COLUMNS = 226
+LATER_SIDES, LATER_FRAMES = (768, 1360), 161
+"""Of 1.5: the height and width it was trained on, which its configuration doesn't say (its sample size is the end of
+the rotary positions), and the longest clip in one piece."""
+
+
+@dataclass(frozen=True)
+class TokenLength(Length):
+    """A Length whose latents make whole tokens of `deep` frames: what they lack stands in front, as copies of the
+    first. It covers the first frame of the clip as well."""
+
+    deep: int = 1
+
+    def latents(self, frames: int) -> int:
+        return -(-super().latents(frames) // self.deep) * self.deep
+
+    def spans(self, frames: int) -> tuple[tuple[int, ...], ...]:
+        own = super().spans(frames)
+        return (own[0],) * (self.latents(frames) - len(own)) + own
+
+
+def facts(layout: Layout, native: Size | None) -> Facts:
+    network, vae, settings = layout.configs["transformer"], layout.configs["vae"], layout.settings
+    taken, given = network.get("in_channels", 16), network.get("out_channels", 16)
+    if taken != given:
+        raise ModelError(
+            f"{layout.tree}: the network takes {taken} channels and gives {given}, so it continues a picture: take a "
+            "text-to-video CogVideoX, such as cogvideox-2b"
+        )
+    cell, deep = pixels_a_cell(vae), network.get("patch_size_t")
+    tall, wide = (network.get(side, usual) * cell for side, usual in (("sample_height", 60), ("sample_width", 90)))
+    size = native or Size(network.get("sample_frames", 49), *(LATER_SIDES if deep else (tall, wide)))
+    size = Size(
+        settings.get("frames", size.frames), settings.get("height", size.height), settings.get("width", size.width)
+    )
+    most = max(LATER_FRAMES, size.frames) if deep else size.frames
+    return Facts(
+        sizes=Sizes(
+            native=size,
+            multiple=cell * int(network.get("patch_size", 2)),
+            max_frames=settings.get("max_frames", most),
+            length=TokenLength(step=int(vae.get("temporal_compression_ratio", 4)), deep=deep or 1),
+        ),
+        levels=noise(layout.configs["scheduler"]),
+        text_limit=network.get("max_text_seq_length", TEXT_COLUMNS),
+        steering=tuple(settings.get("steering_layers", ())),
+    )
+
+
+COGVIDEOX = Family(
+    name="cogvideox",
+    title="CogVideoX 1.0, CogVideoX 1.5",
+    parts=(
+        Part("transformer", ("CogVideoXTransformer3DModel",)),
+        Part("vae", ("AutoencoderKLCogVideoX",)),
+        Part("text_encoder", ("T5EncoderModel",), stems=OF_TRANSFORMERS),
+        SCHEDULER,
+    ),
+    tokenizer=T5,
+    facts=facts,
+    backbone="vxedit.backbones.cogvideox:CogVideoX",
+    known=(
+        Known("cogvideox-2b", {"": "zai-org/CogVideoX-2b"}, Size(49, 480, 720), "Apache-2.0", 13.3),
+        Known("cogvideox-5b", {"": "zai-org/CogVideoX-5b"}, Size(49, 480, 720), "CogVideoX License", 21.1),
+        Known("cogvideox1.5-5b", {"": "zai-org/CogVideoX1.5-5B"}, Size(81, 768, 1360), "CogVideoX License", 31.1),
+    ),
+)
