@@ -70,10 +70,12 @@ setup(
         "app": [],
         "batch": ["ray>=2.50"],
         "detect": [],
+        "dit": ["accelerate>=1.0", "protobuf>=5", "sentencepiece>=0.2"],
         "metrics": ["lpips>=0.1.4"],
         "torchcodec": [],
         "dev": [
             'ray>=2.50; python_version < "3.14"',
+            "accelerate>=1.0",
             "hypothesis>=6.100",
             "mypy>=1.14",
             "pytest>=8.3",

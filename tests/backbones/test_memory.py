@@ -477,13 +477,12 @@ def test_parts_are_on_the_device_one_at_a_time(monkeypatch: pytest.MonkeyPatch) 
     shelf = Shelf(parts, torch.device("cuda"))
     assert moves == [("network", "cpu"), ("vae", "cpu")]
     moves.clear()
-    assert shelf.use("vae") is parts["vae"]
+    shelf.use("vae")
+    shelf.use("text")  # is none of its parts, and so where it always is
     shelf.use("network")
     shelf.use("network")
     shelf.clear()
     assert moves == [("vae", "cuda"), ("vae", "cpu"), ("network", "cuda"), ("network", "cpu")]
-    with pytest.raises(KeyError):
-        shelf.use("text")
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,10 @@ PIXELS_AT_ONCE = 2**20
 
 
 @torch.no_grad()
-def encode(vae: Any, frames: np.ndarray) -> Tensor:
+def encode(vae: Any, frames: np.ndarray, at_once: int | None = None) -> Tensor:
     """uint8 (F, H, W, 3) to latents float32 (1, C, F, h, w): the posterior's mean where there is one, scaled.
+
+    `at_once`: pixels of one pass, a frame at least; None: PIXELS_AT_ONCE.
 
     Raises UsageError where H or W isn't a multiple of the autoencoder's factor.
     """
@@ -28,8 +30,9 @@ def encode(vae: Any, frames: np.ndarray) -> Tensor:
             f"frames are {width}x{height}, this model's autoencoder needs multiples of {cell}: resize them"
         )
     parts = []
-    for start in range(0, count, _at_once(height, width)):
-        pixels = torch.from_numpy(np.ascontiguousarray(frames[start : start + _at_once(height, width)]))
+    few = _at_once(height, width, at_once)
+    for start in range(0, count, few):
+        pixels = torch.from_numpy(np.ascontiguousarray(frames[start : start + few]))
         pixels = pixels.to(vae.device, vae.dtype).permute(0, 3, 1, 2) / 127.5 - 1  # (n, 3, H, W) in [-1, 1]
         coded = vae.encode(pixels)
         parts.append(coded.latent_dist.mean if hasattr(coded, "latent_dist") else coded.latent)
@@ -38,18 +41,18 @@ def encode(vae: Any, frames: np.ndarray) -> Tensor:
 
 
 @torch.no_grad()
-def decode(vae: Any, latents: Tensor) -> np.ndarray:
-    """Latents (1, C, F, h, w) to uint8 (F, H, W, 3), rounded."""
+def decode(vae: Any, latents: Tensor, at_once: int | None = None) -> np.ndarray:
+    """Latents (1, C, F, h, w) to uint8 (F, H, W, 3), rounded; `at_once` as for `encode`."""
     if latents.ndim != 5 or latents.shape[0] != 1:
         raise ValueError(f"latents must be (1, C, F, h, w), got {tuple(latents.shape)}")
     cells = latents[0].transpose(0, 1).to(vae.device, vae.dtype) / vae.config.scaling_factor  # (F, C, h, w)
     cell = pixels_a_cell(vae.config)
     parts = []
-    for few in cells.split(_at_once(cells.shape[2] * cell, cells.shape[3] * cell)):
+    for few in cells.split(_at_once(cells.shape[2] * cell, cells.shape[3] * cell, at_once)):
         pixels = (vae.decode(few).sample.float() + 1) * 127.5
         parts.append(pixels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu())
     return torch.cat(parts).numpy()
 
 
-def _at_once(height: int, width: int) -> int:
-    return max(1, PIXELS_AT_ONCE // (height * width))
+def _at_once(height: int, width: int, most: int | None) -> int:
+    return max(1, (PIXELS_AT_ONCE if most is None else most) // (height * width))

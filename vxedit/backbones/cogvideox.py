@@ -137,6 +137,10 @@ class TokenVae:
     vae: VideoVae
     length: Length
 
+    def modules(self) -> tuple[Any, ...]:
+        """As Codec."""
+        return self.vae.modules()
+
     @property
     def cell(self) -> int:
         return self.vae.cell

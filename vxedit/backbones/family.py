@@ -99,13 +99,15 @@ class Facts:
 class Known:
     """A published model that has a short name. `sources`: hub ids by the folder of the model that they are, the one it
     is named by first, "" the model itself. `native`: what it was trained on. `disk_gb`: its files, in 10^9 bytes, as
-    published or worked out from its configuration."""
+    published or worked out from its configuration; `memory_gb`: what one guided step at that size takes in bf16 with
+    recomputed activations, the network alone, estimated from its configuration."""
 
     name: str
     sources: Mapping[str, str]
     native: Size
     licence: str
     disk_gb: float
+    memory_gb: float | None = None
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,8 @@ def main(sources: Mapping[str, str]) -> str:
 def download(sources: Mapping[str, str], revision: str | None = None) -> list[str]:
     """The commands that fetch a model."""
     pinned = f" --revision {revision}" if revision else ""
-    return [f"hf download {hub_id}{pinned if i == 0 else ''}" for i, hub_id in enumerate(sources.values())]
+    each = dict.fromkeys(sources.values())
+    return [f"hf download {hub_id}{pinned if i == 0 else ''}" for i, hub_id in enumerate(each)]
 
 
 def _cached(sources: Mapping[str, str], revisions: Mapping[str, str | None]) -> Tree | None:

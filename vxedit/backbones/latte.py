@@ -143,6 +143,10 @@ class Frames:
     over_time: Any | None
     length: Length
 
+    def modules(self) -> tuple[Any, ...]:
+        """As Codec."""
+        return (self.vae,) if self.over_time is None else (self.vae, self.over_time)
+
     @property
     def cell(self) -> int:
         return pixels_a_cell(self.vae.config)

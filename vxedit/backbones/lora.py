@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vxedit.backbones.lora_files import Listed, Named, Pair, config_beside, read_lora
+from vxedit.backbones.placing import NETWORK, Parts
 from vxedit.errors import ModelError
 
 OF_TEXT = ("text_encoder.", "lora_te_", "lora_te1_", "text_model.", "text_model_")
@@ -69,6 +70,17 @@ def apply_lora(
             weight = module.weight
             added = difference(module, pair.up.to(weight.device).float(), pair.down.to(weight.device).float())
             weight.copy_(weight.float() + scale * pair.factor * added)
+
+
+def merge_lora(backbone: Parts, files: Sequence[Path], scale: float = 1.0, *, allow_pickle: bool = False) -> None:
+    """`apply_lora` to all of a backbone's networks, and to its text encoder what is for that. It is another model then,
+    and its identity says so."""
+    networks = [part for name, part in backbone.parts.items() if name.startswith(NETWORK)]
+    encoder = backbone.parts["text_encoder"]
+    first = encoder[0] if isinstance(encoder, nn.ModuleList) else encoder
+    for number, network in enumerate(networks):
+        apply_lora(network, files, scale, text_encoder=None if number else first, allow_pickle=allow_pickle)
+    backbone.identity = lora_identity(backbone.identity, files, scale)
 
 
 def lora_identity(identity: str, files: Sequence[Path], scale: float = 1.0) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from vxedit.backbones.families import FAMILIES
 from vxedit.backbones.family import Facts, Known
 from vxedit.backbones.hub import hub_tree
 from vxedit.backbones.layout import Layout, find_layout
+from vxedit.backbones.memory.needs import Way
 from vxedit.backbones.protocol import Backbone, Piece, Schedule, Size
 from vxedit.errors import ModelError, UsageError
 
@@ -101,13 +102,17 @@ def load(
     dtype: str = "auto",
     allow_pickle: bool = False,
     checkpoint_activations: bool | None = None,
+    way: Way | None = None,
+    lora: Sequence[Path] = (),
+    lora_scale: float = 1.0,
 ) -> Backbone:
     """Load `model`, named as for `outline`. Every call loads it anew.
 
     `revision`: a branch, tag or commit of a hub's model. `device` "auto" is the first accelerator, else the processor;
     `dtype` "auto" (or fp32, fp16, bf16) is narrow for big networks on an accelerator. `checkpoint_activations`: whether
-    gradients are taken with recomputed activations; None: where latents are large. Raises ModelError as `outline`, and
-    where the weights can't be read; UsageError for a device or dtype that isn't there.
+    gradients are taken with recomputed activations; None: where latents are large. `way`: how memory is spared, as a
+    memory plan has it. `lora`: files that are merged into the weights, times `lora_scale`. Raises ModelError as
+    `outline`, and where the weights or those files can't be read; UsageError for a device or dtype that isn't there.
     """
     from vxedit.backbones.device import choose_device, choose_dtype
 
@@ -119,15 +124,25 @@ def load(
     if half and chosen.itemsize == 4:
         layout = place.layout(allow_pickle=allow_pickle)
     module, _, kind = layout.family.backbone.partition(":")
-    backbone: Backbone = getattr(importlib.import_module(module), kind).load(
+    away = way is not None and way.offload != "none"
+    backbone = getattr(importlib.import_module(module), kind).load(
         layout,
         layout.family.facts(layout, place.native),
         name=place.name,
-        device=where,
+        device=choose_device("cpu") if away else where,
         dtype=chosen,
-        checkpoint_activations=checkpoint_activations,
+        checkpoint_activations=checkpoint_activations if way is None else way.recomputed,
     )
-    return backbone
+    if lora:
+        from vxedit.backbones.lora import merge_lora
+
+        merge_lora(backbone, lora, lora_scale, allow_pickle=allow_pickle)
+    if way is not None:
+        backbone.see_at_once(way.vae)
+        if away:
+            backbone.keep_off(where, way.offload)
+    made: Backbone = backbone
+    return made
 
 
 def find(model: str, *, revision: str | None = None) -> Place:

@@ -17,8 +17,7 @@ from vxedit.backbones.protocol import Piece, Text
 
 class T5Text:
     """A tokenizer and an encoder. `reads_mask`: the encoder is told which columns are padding. `zero_pads`: their
-    embeddings are set to zero, by which a network that reads text under a mask knows them. What was embedded is kept:
-    an edit asks for the same few prompts many times, and the encoder is large."""
+    embeddings are set to zero, by which a network that reads text under a mask knows them."""
 
     def __init__(
         self,
@@ -33,7 +32,6 @@ class T5Text:
         self.tokenizer, self.encoder = tokenizer, encoder
         self.limit = tokens.text_limit(tokenizer, limit)
         self.reads_mask, self.zero_pads, self.prepare = reads_mask, zero_pads, prepare
-        self._kept: dict[str, Text] = {}
 
     @classmethod
     def load(
@@ -59,6 +57,10 @@ class T5Text:
             prepare=facts.prepare,
         )
 
+    def modules(self) -> tuple[Any, ...]:
+        """As Prompts."""
+        return (self.encoder,)
+
     def tokens(self, prompt: str) -> tuple[Piece, ...]:
         """As Backbone.tokens."""
         return tokens.pieces(self.tokenizer, prompt, self.limit, self.prepare)
@@ -66,20 +68,18 @@ class T5Text:
     @torch.no_grad()
     def text(self, prompt: str) -> Text:
         """As Backbone.text: embeds (1, limit, D)."""
-        if prompt not in self._kept:
-            pieces = self.tokens(prompt)
-            told = self.tokenizer(
-                self.prepare(prompt),
-                padding="max_length",
-                max_length=self.limit,
-                truncation=True,
-                return_tensors="pt",
-                verbose=False,
-            )
-            ids, mask = (told[name].to(self.encoder.device) for name in ("input_ids", "attention_mask"))
-            embeds = self.encoder(ids, attention_mask=mask if self.reads_mask else None)[0].float()
-            self._kept[prompt] = Text(prompt, embeds * mask[..., None] if self.zero_pads else embeds, pieces)
-        return self._kept[prompt]
+        pieces = self.tokens(prompt)
+        told = self.tokenizer(
+            self.prepare(prompt),
+            padding="max_length",
+            max_length=self.limit,
+            truncation=True,
+            return_tensors="pt",
+            verbose=False,
+        )
+        ids, mask = (told[name].to(self.encoder.device) for name in ("input_ids", "attention_mask"))
+        embeds = self.encoder(ids, attention_mask=mask if self.reads_mask else None)[0].float()
+        return Text(prompt, embeds * mask[..., None] if self.zero_pads else embeds, pieces)
 
 
 def real_columns(embeds: Tensor) -> Tensor:

@@ -8,11 +8,12 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vxedit.backbones.borrowed import recomputed_blocks
 from vxedit.backbones.family import Facts
 from vxedit.backbones.flow import TIMESTEPS, scale_of
+from vxedit.backbones.placing import Parts, part_of
 from vxedit.backbones.protocol import Attention, Control, Layer, Parameterization, Piece, Schedule, Size, Text
 from vxedit.backbones.sizes import Length
 from vxedit.backbones.steering import chosen_layers
@@ -25,9 +26,14 @@ MIDDLE = (0.25, 0.5)
 """The layers of the network, by the share of a pass that is over, whose maps are taken where nothing says which. Early
 ones look at words before they know the picture; late ones cost more to reach. To be tuned on real weights."""
 
+MOST_WATCHED = 3
+"""How many of them, evenly spread: each keeps a whole block's activations for the gradient."""
+
 
 class Codec(Protocol):
-    """Frames to latents and back, as Backbone's encode and decode."""
+    """Frames to latents and back, as Backbone's encode and decode, by its `modules`."""
+
+    def modules(self) -> tuple[Any, ...]: ...
 
     @property
     def length(self) -> Length: ...
@@ -41,14 +47,16 @@ class Codec(Protocol):
 
 
 class Prompts(Protocol):
-    """Prompts to embeddings, as Backbone's text and tokens."""
+    """Prompts to embeddings, as Backbone's text and tokens, by its `modules`."""
+
+    def modules(self) -> tuple[Any, ...]: ...
 
     def text(self, prompt: str) -> Text: ...
 
     def tokens(self, prompt: str) -> tuple[Piece, ...]: ...
 
 
-class VideoTransformer:
+class VideoTransformer(Parts):
     """A Backbone over a transformer whose tokens are the patches of a clip, in the order frames, height, width.
 
     A family says with `forward` how its network is called. `network`: the one whose weights are in `dtype` (of several
@@ -84,11 +92,18 @@ class VideoTransformer:
         self._facts, self._layers = facts, tuple(layers)
         self._experts = tuple(experts) or (network,)
         self._steering = chosen_layers(self._layers, facts.steering) if facts.steering else _middle(self._layers)
+        networks = {part_of(i): expert for i, expert in enumerate(self._experts)}
+        others = {"vae": codec.modules(), "text_encoder": prompts.modules()}
+        super().__init__({**networks, **{name: nn.ModuleList(modules) for name, modules in others.items()}})
 
     def forward(self, x: Tensor, timestep: float, embeds: Tensor) -> Tensor:
         """The network's output (B, C, f, h, w) for latents x of that shape on the scale it was trained on, and embeds
         (B, L, D), both in its own dtype."""
         raise NotImplementedError
+
+    def expert(self, timestep: float) -> int:
+        """Which of the experts runs at a timestep."""
+        return 0
 
     def latent_shape(self, size: Size) -> tuple[int, int, int, int, int]:
         cell = self.codec.cell
@@ -98,13 +113,15 @@ class VideoTransformer:
         return self._facts.sizes.fit(frames, height, width)
 
     def encode(self, frames: np.ndarray) -> Tensor:
+        self.use("vae")
         return self.codec.encode(frames)
 
     def decode(self, latents: Tensor, frames: int) -> np.ndarray:
+        self.use("vae")
         return self.codec.decode(latents, frames)
 
     def text(self, prompt: str) -> Text:
-        return self.prompts.text(prompt)
+        return self.remembered(prompt, self.prompts.text)
 
     def tokens(self, prompt: str) -> tuple[Piece, ...]:
         return self.prompts.tokens(prompt)
@@ -117,6 +134,7 @@ class VideoTransformer:
             raise ValueError(
                 f"for latents {tuple(latents.shape)} embeds must be ({len(latents)}, L, D), got {tuple(embeds.shape)}"
             )
+        self.use(part_of(self.expert(timestep)))
         scale = scale_of(timestep / TIMESTEPS) if self.parameterization == "flow" else 1.0
         moved, text = (given.to(self.device, self.dtype) for given in (scale * latents, embeds))
         with contextlib.ExitStack() as borrowed:
@@ -163,7 +181,10 @@ class VideoTransformer:
 
 
 def _middle(layers: Sequence[Layer]) -> tuple[str, ...]:
-    """The layers in the network's middle, or the nearest to it."""
+    """A few layers in the network's middle, or the nearest to it."""
     low, high = MIDDLE
-    inside = tuple(layer.name for layer in layers if low <= layer.share <= high)
-    return inside or (min(layers, key=lambda layer: abs(layer.share - (low + high) / 2)).name,)
+    inside = [layer.name for layer in layers if low <= layer.share <= high]
+    if not inside:
+        return (min(layers, key=lambda layer: abs(layer.share - (low + high) / 2)).name,)
+    chosen = np.linspace(0, len(inside) - 1, min(MOST_WATCHED, len(inside))).round().astype(int)
+    return tuple(inside[i] for i in chosen)

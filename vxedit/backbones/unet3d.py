@@ -22,6 +22,7 @@ from vxedit.backbones.family import Facts
 from vxedit.backbones.identity import identity
 from vxedit.backbones.layout import Layout
 from vxedit.backbones.parts import load_clip_text, load_part
+from vxedit.backbones.placing import NETWORK, Parts
 from vxedit.backbones.protocol import Attention, Control, Layer, Parameterization, Piece, Schedule, Size, Text
 from vxedit.backbones.sizes import pixels_a_cell
 from vxedit.backbones.steering import chosen_layers
@@ -41,7 +42,7 @@ class Modules:
     tokenizer: Any
 
 
-class UNet3D:
+class UNet3D(Parts):
     """A Backbone (vxedit/backbones/protocol.py) over UNet3DConditionModel.
 
     `checkpoint_activations`: whether gradients are taken with recomputed activations; None: where latents are large.
@@ -67,6 +68,7 @@ class UNet3D:
         self.per_frame = facts.per_frame
         self.checkpoint_activations = checkpoint_activations
         self._modules, self._facts = modules, facts
+        super().__init__({NETWORK: modules.unet, "vae": modules.vae, "text_encoder": modules.text_encoder})
         self._layers = text_layers(modules.unet)
         self._control: Control | None = None
         self._steering = chosen_layers(self._layers, facts.steering, else_all=facts.steering == STEERING)
@@ -99,19 +101,17 @@ class UNet3D:
         return self._facts.sizes.fit(frames, height, width)
 
     def encode(self, frames: np.ndarray) -> Tensor:
-        return autoencoder.encode(self._modules.vae, frames)
+        self.use("vae")
+        return autoencoder.encode(self._modules.vae, frames, self.at_once)
 
     def decode(self, latents: Tensor, frames: int) -> np.ndarray:
         if latents.shape[2] != frames:
             raise ValueError(f"this model has one latent frame a frame, got {latents.shape[2]} for {frames}")
-        return autoencoder.decode(self._modules.vae, latents)
+        self.use("vae")
+        return autoencoder.decode(self._modules.vae, latents, self.at_once)
 
     def text(self, prompt: str) -> Text:
-        found = self.tokens(prompt)
-        ids = tokens.token_ids(self._modules.tokenizer, prompt, self._text_limit)
-        with torch.no_grad():
-            embeds = self._modules.text_encoder(ids.to(self.device))[0]
-        return Text(prompt, embeds.float(), found)
+        return self.remembered(prompt, self._embedded)
 
     def tokens(self, prompt: str) -> tuple[Piece, ...]:
         return tokens.pieces(self._modules.tokenizer, prompt, self._text_limit)
@@ -126,6 +126,7 @@ class UNet3D:
                 f"for latents {tuple(latents.shape)} embeds must be ({batch}, L, D) or ({batch}, {frames}, L, D), "
                 f"got {tuple(embeds.shape)}"
             )
+        self.use(NETWORK)
         text = embeds.to(self.device, self.dtype)
         with contextlib.ExitStack() as borrowed:
             if text.ndim == 4:
@@ -176,6 +177,12 @@ class UNet3D:
 
     def schedule(self, steps: int, shape: Sequence[int] | None = None, *, invertible: bool = False) -> Schedule:
         return self._facts.levels.schedule(steps, shape, invertible=invertible)
+
+    @torch.no_grad()
+    def _embedded(self, prompt: str) -> Text:
+        found = self.tokens(prompt)
+        ids = tokens.token_ids(self._modules.tokenizer, prompt, self._text_limit)
+        return Text(prompt, self._modules.text_encoder(ids.to(self.device))[0].float(), found)
 
     @property
     def _text_limit(self) -> int:

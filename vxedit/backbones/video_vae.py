@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vxedit.backbones.sizes import Length
+from vxedit.backbones.tiles import Runs
 from vxedit.errors import UsageError
 
 
@@ -24,6 +25,10 @@ class VideoVae:
     mean: Tensor | float
     scale: Tensor | float
 
+    def modules(self) -> tuple[Any, ...]:
+        """As Codec."""
+        return (self.vae.module if isinstance(self.vae, Runs) else self.vae,)
+
     @torch.no_grad()
     def encode(self, frames: np.ndarray) -> Tensor:
         """uint8 (F, H, W, 3) to latents float32 (1, C, f, h, w): the posterior's mean, scaled. The last frame is
@@ -31,7 +36,8 @@ class VideoVae:
         """
         pixels = self._pixels(frames)
         coded = self.vae.encode(pixels.to(self.vae.device, self.vae.dtype)).latent_dist.mode().float()
-        return ((coded - self.mean) * self.scale).contiguous()
+        mean, scale = (_beside(coded, one) for one in (self.mean, self.scale))
+        return ((coded - mean) * scale).contiguous()
 
     @torch.no_grad()
     def decode(self, latents: Tensor, frames: int, **options: Any) -> np.ndarray:
@@ -39,12 +45,16 @@ class VideoVae:
         if latents.ndim != 5 or latents.shape[0] != 1 or latents.shape[2] != self.length.latents(frames):
             wanted = self.length.latents(frames)
             raise ValueError(f"latents for {frames} frames are (1, C, {wanted}, h, w), got {tuple(latents.shape)}")
-        coded = latents.float() / self.scale + self.mean
+        coded = latents.float() / _beside(latents, self.scale) + _beside(latents, self.mean)
         made = self.vae.decode(coded.to(self.vae.device, self.vae.dtype), **options).sample[0, :, :frames].float()
         return ((made + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 3, 0).cpu().numpy()
 
     def _pixels(self, frames: np.ndarray) -> Tensor:
         return clip_tensor(frames, self.length.legal(len(frames)), self.cell)
+
+
+def _beside(latents: Tensor, one: Tensor | float) -> Tensor | float:
+    return one.to(latents.device) if isinstance(one, Tensor) else one
 
 
 def clip_tensor(frames: np.ndarray, length: int, cell: int) -> Tensor:

@@ -71,8 +71,11 @@ class Wan(VideoTransformer):
         made.by_token = bool(layout.index.get("expand_timesteps", False))
         return made
 
+    def expert(self, timestep: float) -> int:
+        return 0 if timestep >= self.boundary else 1
+
     def forward(self, x: Tensor, timestep: float, embeds: Tensor) -> Tensor:
-        expert = self._experts[0] if timestep >= self.boundary else self._experts[-1]
+        expert = self._experts[self.expert(timestep)]
         times = torch.full((len(x),), timestep, device=x.device)
         if self.by_token:
             tokens = x[0, 0].numel() // (self.patch[0] * self.patch[1] * self.patch[2])

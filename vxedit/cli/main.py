@@ -10,6 +10,7 @@ from vxedit import __version__
 from vxedit.cli.batch import command as batch_command
 from vxedit.cli.gen import command as gen_command
 from vxedit.cli.look import command as look_command
+from vxedit.cli.models import command as models_command
 from vxedit.cli.real import command as real_command
 from vxedit.cli.report import exit_code_of
 from vxedit.cli.score import command as score_command
@@ -21,7 +22,7 @@ def vxedit() -> None:
     """Move, resize and reshape an object in a video: name it with a word, say where it should be."""
 
 
-for command in (real_command, gen_command, batch_command, look_command, score_command):
+for command in (real_command, gen_command, batch_command, look_command, score_command, models_command):
     vxedit.add_command(command)
 
 

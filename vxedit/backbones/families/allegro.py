@@ -58,5 +58,5 @@ ALLEGRO = Family(
     tokenizer=T5,
     facts=facts,
     backbone="vxedit.backbones.allegro:Allegro",
-    known=(Known("allegro", {"": "rhymes-ai/Allegro"}, Size(88, 720, 1280), "Apache-2.0", 26.0),),
+    known=(Known("allegro", {"": "rhymes-ai/Allegro"}, Size(88, 720, 1280), "Apache-2.0", 26.0, 50.5),),
 )

@@ -76,8 +76,8 @@ COGVIDEOX = Family(
     facts=facts,
     backbone="vxedit.backbones.cogvideox:CogVideoX",
     known=(
-        Known("cogvideox-2b", {"": "zai-org/CogVideoX-2b"}, Size(49, 480, 720), "Apache-2.0", 13.3),
-        Known("cogvideox-5b", {"": "zai-org/CogVideoX-5b"}, Size(49, 480, 720), "CogVideoX License", 21.1),
-        Known("cogvideox1.5-5b", {"": "zai-org/CogVideoX1.5-5B"}, Size(81, 768, 1360), "CogVideoX License", 31.1),
+        Known("cogvideox-2b", {"": "zai-org/CogVideoX-2b"}, Size(49, 480, 720), "Apache-2.0", 13.3, 10.1),
+        Known("cogvideox-5b", {"": "zai-org/CogVideoX-5b"}, Size(49, 480, 720), "CogVideoX License", 21.1, 22.5),
+        Known("cogvideox1.5-5b", {"": "zai-org/CogVideoX1.5-5B"}, Size(81, 768, 1360), "CogVideoX License", 31.1, 40),
     ),
 )

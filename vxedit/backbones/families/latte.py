@@ -50,5 +50,5 @@ LATTE = Family(
     tokenizer=T5,
     facts=facts,
     backbone="vxedit.backbones.latte:Latte",
-    known=(Known("latte", {"": "maxin-cn/Latte-1"}, Size(16, 512, 512), "Apache-2.0", 24.0),),
+    known=(Known("latte", {"": "maxin-cn/Latte-1"}, Size(16, 512, 512), "Apache-2.0", 24.0, 7.4),),
 )

@@ -118,9 +118,9 @@ LTX = Family(
     facts=facts,
     backbone="vxedit.backbones.ltx:LTXVideo",
     known=(
-        Known("ltx", {"": "Lightricks/LTX-Video"}, Size(161, 512, 704), LICENCE, 28.4),
-        Known("ltx-0.9.1", {"": "Lightricks/LTX-Video-0.9.1"}, Size(161, 512, 704), LICENCE, 24.8),
-        Known("ltx-0.9.5", {"": "Lightricks/LTX-Video-0.9.5"}, Size(161, 512, 704), LICENCE, 25.4),
-        Known("ltx-13b", {"": "Lightricks/LTX-Video-0.9.7-dev"}, Size(121, 512, 704), LICENCE, 47.6),
+        Known("ltx", {"": "Lightricks/LTX-Video"}, Size(161, 512, 704), LICENCE, 28.4, 7.7),
+        Known("ltx-0.9.1", {"": "Lightricks/LTX-Video-0.9.1"}, Size(161, 512, 704), LICENCE, 24.8, 7.7),
+        Known("ltx-0.9.5", {"": "Lightricks/LTX-Video-0.9.5"}, Size(161, 512, 704), LICENCE, 25.4, 7.7),
+        Known("ltx-13b", {"": "Lightricks/LTX-Video-0.9.7-dev"}, Size(121, 512, 704), LICENCE, 47.6, 32),
     ),
 )

@@ -93,6 +93,7 @@ OPENSORA = Family(
             NATIVE,
             "Apache-2.0",
             25.5,
+            4.3,
         ),
     ),
 )

@@ -90,8 +90,8 @@ OPENSORA2 = Family(
     facts=facts,
     backbone="vxedit.backbones.opensora2.adapter:OpenSora2",
     known=(
-        Known("opensora2", _SOURCES, NATIVE, _LICENCE, 46.0),
-        Known("opensora2-768px", _SOURCES, Size(129, 576, 1024), _LICENCE, 46.0),
+        Known("opensora2", _SOURCES, NATIVE, _LICENCE, 46.0, 29.8),
+        Known("opensora2-768px", _SOURCES, Size(129, 576, 1024), _LICENCE, 46.0, 76),
     ),
     recognises=recognises,
 )

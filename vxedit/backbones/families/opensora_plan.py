@@ -68,6 +68,6 @@ def _family(folder: str, known: tuple[Known, ...] = ()) -> Family:
 _SOURCES = {"": "LanguageBind/Open-Sora-Plan-v1.2.0", "text_encoder": "google/mt5-xxl"}
 
 OPENSORA_PLAN = (
-    _family(FOLDERS[0], (Known("opensora-plan", _SOURCES, Size(93, 720, 1280), "MIT", 64.0),)),
+    _family(FOLDERS[0], (Known("opensora-plan", _SOURCES, Size(93, 720, 1280), "MIT", 64.0, 54.6),)),
     *map(partial(_family, known=()), FOLDERS[1:]),
 )

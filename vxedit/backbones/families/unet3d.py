@@ -63,9 +63,9 @@ UNET3D = Family(
     facts=facts,
     backbone="vxedit.backbones.unet3d:UNet3D",
     known=(
-        Known("modelscope", {"": "damo-vilab/text-to-video-ms-1.7b"}, Size(16, 256, 256), "CC-BY-NC-4.0", 7.6),
-        Known("zeroscope", {"": "cerspense/zeroscope_v2_576w"}, Size(24, 320, 576), "CC-BY-NC-4.0", 3.8),
-        Known("zeroscope-xl", {"": "cerspense/zeroscope_v2_XL"}, Size(24, 576, 1024), "CC-BY-NC-4.0", 3.8),
-        Known("potat1", {"": "camenduru/potat1"}, Size(24, 576, 1024), "CC-BY-NC-4.0", 7.6),
+        Known("modelscope", {"": "damo-vilab/text-to-video-ms-1.7b"}, Size(16, 256, 256), "CC-BY-NC-4.0", 7.6, 4.2),
+        Known("zeroscope", {"": "cerspense/zeroscope_v2_576w"}, Size(24, 320, 576), "CC-BY-NC-4.0", 3.8, 8.5),
+        Known("zeroscope-xl", {"": "cerspense/zeroscope_v2_XL"}, Size(24, 576, 1024), "CC-BY-NC-4.0", 3.8, 20.9),
+        Known("potat1", {"": "camenduru/potat1"}, Size(24, 576, 1024), "CC-BY-NC-4.0", 7.6, 20.9),
     ),
 )

@@ -56,9 +56,9 @@ WAN = Family(
     facts=facts,
     backbone="vxedit.backbones.wan:Wan",
     known=(
-        Known("wan-1.3b", {"": "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"}, Size(81, 480, 832), "Apache-2.0", 28.0),
-        Known("wan-14b", {"": "Wan-AI/Wan2.1-T2V-14B-Diffusers"}, Size(81, 720, 1280), "Apache-2.0", 80.0),
-        Known("wan2.2-5b", {"": "Wan-AI/Wan2.2-TI2V-5B-Diffusers"}, Size(121, 704, 1280), "Apache-2.0", 34.0),
-        Known("wan2.2-a14b", {"": "Wan-AI/Wan2.2-T2V-A14B-Diffusers"}, Size(81, 720, 1280), "Apache-2.0", 126.0),
+        Known("wan-1.3b", {"": "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"}, Size(81, 480, 832), "Apache-2.0", 28.0, 16.2),
+        Known("wan-14b", {"": "Wan-AI/Wan2.1-T2V-14B-Diffusers"}, Size(81, 720, 1280), "Apache-2.0", 80.0, 121),
+        Known("wan2.2-5b", {"": "Wan-AI/Wan2.2-TI2V-5B-Diffusers"}, Size(121, 704, 1280), "Apache-2.0", 34.0, 31.1),
+        Known("wan2.2-a14b", {"": "Wan-AI/Wan2.2-T2V-A14B-Diffusers"}, Size(81, 720, 1280), "Apache-2.0", 126.0, 121),
     ),
 )

@@ -1,4 +1,4 @@
-"""Whole parts of a model, on the device one at a time."""
+"""Parts of a model that wait off the device: whole ones, moved there when they are used, or stage by stage."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import torch
 from torch import nn
+
+from vxedit.errors import ModelError
 
 
 class Shelf:
@@ -21,17 +23,25 @@ class Shelf:
         for part in self._parts.values():
             part.to("cpu")
 
-    def use(self, name: str) -> nn.Module:
-        """The part, on the device, where no other part is now. Raises KeyError where there is no such part."""
-        part = self._parts[name]
-        if self._there != name:
+    def use(self, name: str) -> None:
+        """Have the part on the device, and no other. What isn't kept here is where it always is."""
+        if name in self._parts and self._there != name:
             self.clear()
-            part.to(self._device)
+            self._parts[name].to(self._device)
             self._there = name
-        return part
 
     def clear(self) -> None:
         """Put back what is on the device."""
         if self._there is not None:
             self._parts[self._there].to("cpu")
             self._there = None
+
+
+def stage_by_stage(part: nn.Module, device: torch.device) -> None:
+    """Have each of a part's modules come to the device for its own forward pass alone. Raises ModelError where
+    accelerate, which does it, is not installed."""
+    try:
+        from accelerate import cpu_offload
+    except ImportError as err:
+        raise ModelError("--offload sequential needs accelerate: run `pip install vxedit[dit]`") from err
+    cpu_offload(part, execution_device=device)

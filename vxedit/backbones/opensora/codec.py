@@ -19,6 +19,10 @@ class OpenSoraCodec:
 
     vae: OpenSoraVAE
 
+    def modules(self) -> tuple[OpenSoraVAE, ...]:
+        """As Codec."""
+        return (self.vae,)
+
     @property
     def length(self) -> Chunks:
         chunk = self.vae.chunk

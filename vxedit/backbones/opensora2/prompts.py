@@ -19,7 +19,10 @@ class T5AndClip:
 
     def __init__(self, t5: T5Text, clip_tokenizer: Any, clip_encoder: Any) -> None:
         self.t5, self.clip_tokenizer, self.clip_encoder = t5, clip_tokenizer, clip_encoder
-        self._kept: dict[str, Text] = {}
+
+    def modules(self) -> tuple[Any, ...]:
+        """As Prompts."""
+        return (self.t5.encoder, self.clip_encoder)
 
     def tokens(self, prompt: str) -> tuple[Piece, ...]:
         """As Backbone.tokens."""
@@ -27,12 +30,9 @@ class T5AndClip:
 
     def text(self, prompt: str) -> Text:
         """As Backbone.text: embeds (1, L + 1, D)."""
-        if prompt not in self._kept:
-            text = self.t5.text(prompt)
-            row = F.pad(self.pooled(prompt), (0, text.embeds.shape[2] - self.width))
-            embeds = torch.cat((text.embeds, row[:, None].to(text.embeds)), 1)
-            self._kept[prompt] = replace(text, embeds=embeds)
-        return self._kept[prompt]
+        text = self.t5.text(prompt)
+        row = F.pad(self.pooled(prompt), (0, text.embeds.shape[2] - self.width))
+        return replace(text, embeds=torch.cat((text.embeds, row[:, None].to(text.embeds)), 1))
 
     @property
     def width(self) -> int:
