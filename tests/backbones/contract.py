@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tests.footage import write_footage
 from vxedit.backbones.protocol import Backbone
 from vxedit.backbones.registry import load, outline
 from vxedit.backbones.tokens import columns
@@ -22,7 +23,9 @@ from vxedit.edit.energy import box_energy, rasterise
 from vxedit.edit.guidance import GuidanceSettings, guide
 from vxedit.invert.inversion import from_tensors, invert, replay_inversion, to_tensors
 from vxedit.invert.store import Store
-from vxedit.job import InvertSettings
+from vxedit.io.read import read_video
+from vxedit.job import InvertSettings, RealJob, Selection
+from vxedit.real import edit_real
 
 PROMPT = "a red burger on the ball"
 
@@ -229,6 +232,29 @@ class FamilyContract:
         everywhere = torch.ones(1, 1, *self.latents[2:])
         result = guide(energy, self.noisy(), everywhere, GuidanceSettings(iterations=6, rate=0.1, enough=0.0))
         assert bool((result.after < result.before).all())
+
+    def test_a_clip_is_edited_from_file_to_file(self, folder: Path, backbone: Backbone, tmp_path: Path) -> None:
+        """The whole way, with a clip of a length that the model is not made for."""
+        frames, height, width = self.clip
+        frames = max(2, frames - 1)
+        clip = write_footage(tmp_path / "clip.mp4", frames=frames, width=width, height=height, sound=False)
+        job = RealJob(
+            clip,
+            tmp_path / "out.mp4",
+            "burger",
+            "by:+0.25,0",
+            prompt=PROMPT,
+            box=(0.1, 0.25, 0.45, 0.75),
+            model=str(folder),
+            selection=Selection(size=(width, height)),
+            invert=InvertSettings(kind="uni", steps=3, guidance_scale=1.0),
+        )
+        result = edit_real(job, backbone=backbone, store=Store(tmp_path / "store"))
+        before, after = read_video(clip).frames.astype(int), read_video(result.output).frames.astype(int)
+        assert after.shape == before.shape
+        assert len(result.record["boxes"]["target"]) == frames
+        assert result.record["cost"]["edit_gradient_passes"] > 0
+        assert (np.abs(after - before).mean((1, 2, 3)) > 1).all()
 
     def test_a_text_for_every_frame_is_refused(self, backbone: Backbone) -> None:
         if backbone.per_frame:
