@@ -48,6 +48,15 @@ def test_the_cache_is_looked_through(cache: Path) -> None:
     assert at_hand("owner/judge") and not at_hand("owner/other")
 
 
+def test_pickled_weights_are_refused_with_the_remedy_and_taken_when_allowed(cache: Path) -> None:
+    folder = snapshot(cache, ("config.json", "pytorch_model.bin", "tokenizer.json"))
+    assert not at_hand("owner/judge")
+    with pytest.raises(ModelError, match=r"\.bin only.*--allow-pickle.*save_pretrained"):
+        find_weights("owner/judge", option="--owl")
+    assert find_weights("owner/judge", option="--owl", allow_pickle=True) == folder
+    assert at_hand("owner/judge", allow_pickle=True)
+
+
 @pytest.mark.parametrize("there", [(), ("config.json", "tokenizer.json")])
 def test_what_is_not_there_whole_is_to_be_fetched(cache: Path, there: tuple[str, ...]) -> None:
     snapshot(cache, there)

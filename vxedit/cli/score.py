@@ -43,6 +43,11 @@ judges = options.group(
     ),
     click.option("--lpips", is_flag=True, help="Also LPIPS of the background; needs vxedit[metrics]."),
     click.option("--device", type=DEVICE, default="auto", show_default=True, help="Where the judges run."),
+    click.option(
+        "--allow-pickle",
+        is_flag=True,
+        help="Also read judges' weights that are pickles (.bin), which can run code: only if you trust them.",
+    ),
 )
 
 truth = options.group(
@@ -132,7 +137,10 @@ def job_of(params: dict[str, Any]) -> ScoreJob:
         "lpips",
     )
     return ScoreJob(
-        **{name: params[name] for name in same}, use_source=not params["no_source"], device=params["device"]
+        **{name: params[name] for name in same},
+        use_source=not params["no_source"],
+        device=params["device"],
+        allow_pickle=params["allow_pickle"],
     )
 
 

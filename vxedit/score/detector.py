@@ -59,7 +59,7 @@ def drawn(word: str) -> str:
     return name
 
 
-def choose(kind: str, word: str, *, embedded: bool, owl: str = OWL) -> str:
+def choose(kind: str, word: str, *, embedded: bool, owl: str = OWL, allow_pickle: bool = False) -> str:
     """Which detector looks for `word`, "template" or "owl", from what was asked for: one of these, or "auto".
 
     auto: the template where the renderer draws the word and the clip was made by the embedded model (`embedded`), else
@@ -73,7 +73,7 @@ def choose(kind: str, word: str, *, embedded: bool, owl: str = OWL) -> str:
         return kind
     if embedded and " ".join(word.lower().split()) in DRAWINGS:
         return "template"
-    if at_hand(owl):
+    if at_hand(owl, allow_pickle=allow_pickle):
         return "owl"
     made = "its clip was not made with the embedded model" if word.lower() in DRAWINGS else "the renderer draws none"
     raise ModelError(
@@ -85,8 +85,8 @@ def choose(kind: str, word: str, *, embedded: bool, owl: str = OWL) -> str:
 class Detectors:
     """The detectors by name, each loaded when it is first asked for."""
 
-    def __init__(self, *, owl: str = OWL, device: torch.device) -> None:
-        self._owl, self._device = owl, device
+    def __init__(self, *, owl: str = OWL, device: torch.device, allow_pickle: bool = False) -> None:
+        self._owl, self._device, self._allow_pickle = owl, device, allow_pickle
         self._ready: dict[str, Detector] = {}
 
     def __getitem__(self, name: str) -> Detector:
@@ -98,4 +98,4 @@ class Detectors:
     def _load_owl(self) -> Detector:
         from vxedit.score.owl import load_owl
 
-        return load_owl(self._owl, device=self._device)
+        return load_owl(self._owl, device=self._device, allow_pickle=self._allow_pickle)

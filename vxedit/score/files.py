@@ -80,12 +80,16 @@ def score(job: ScoreJob, *, progress: Callable[[str, int, int], None] | None = N
 
     asked, skipped = collect(job)
     kinds = [
-        [choose(job.detector, one.word, embedded=each.embedded, owl=job.owl) for one in each.objects] for each in asked
+        [
+            choose(job.detector, one.word, embedded=each.embedded, owl=job.owl, allow_pickle=job.allow_pickle)
+            for one in each.objects
+        ]
+        for each in asked
     ]
     device = choose_device(job.device)
     judges = Judges(
-        Detectors(owl=job.owl, device=device),
-        None if job.clip is None else load_text_image(job.clip, device=device),
+        Detectors(owl=job.owl, device=device, allow_pickle=job.allow_pickle),
+        None if job.clip is None else load_text_image(job.clip, device=device, allow_pickle=job.allow_pickle),
         load_lpips(device=device) if job.lpips else None,
     )
     clips = []

@@ -22,7 +22,7 @@ class ScoreJob:
     `obj` is the word that the detector looks for, `prompt` what CLIP compares with; None: as the record or the set
     says. `source` is the unedited clip, or a folder of them, where the record's has moved; without `use_source` nothing
     is measured against it. `detector`: template, owl or the one that fits (auto); `owl` and `clip` are folders or hub
-    ids, `clip` None leaves CLIP's figures out; `lpips` adds LPIPS.
+    ids, `clip` None leaves CLIP's figures out; `allow_pickle` lets their weights be pickles (.bin); `lpips` adds LPIPS.
     """
 
     targets: tuple[Path, ...]
@@ -38,3 +38,4 @@ class ScoreJob:
     clip: str | None = None
     lpips: bool = False
     device: str = "auto"
+    allow_pickle: bool = False

@@ -62,12 +62,12 @@ class Owl:
         return corners, scores.cpu().numpy().astype(float)
 
 
-def load_owl(name: str, *, device: torch.device) -> Owl:
+def load_owl(name: str, *, device: torch.device, allow_pickle: bool = False) -> Owl:
     """The detector `name`, a folder or a hub id whose files are in the hub's cache.
 
     Raises ModelError where it isn't there, isn't one, or can't be read.
     """
-    folder = find_weights(name, option="--owl")
+    folder = find_weights(name, option="--owl", allow_pickle=allow_pickle)
     kind = model_type(folder)
     if kind not in ("owlvit", "owlv2"):
         raise ModelError(

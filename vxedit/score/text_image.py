@@ -54,12 +54,12 @@ class TextImage:
         return torch.nn.functional.normalize(self.network.text_projection(pooled).float(), dim=-1)[0]
 
 
-def load_text_image(name: str, *, device: torch.device) -> TextImage:
+def load_text_image(name: str, *, device: torch.device, allow_pickle: bool = False) -> TextImage:
     """The CLIP model `name`, a folder or a hub id whose files are in the hub's cache.
 
     Raises ModelError where it isn't there, isn't one, or can't be read.
     """
-    folder = find_weights(name, option="--clip")
+    folder = find_weights(name, option="--clip", allow_pickle=allow_pickle)
     if (kind := model_type(folder)) != "clip":
         raise ModelError(f"{name} is of type {kind}: give --clip a CLIP, such as openai/clip-vit-base-patch32")
     from transformers import CLIPModel, CLIPProcessor

@@ -27,12 +27,27 @@ _NEEDED = {
 _HUB_ID = r"[A-Za-z0-9][\w.-]*/[\w.-]+"
 
 
-def find_weights(name: str, *, option: str) -> Path:
+def find_weights(name: str, *, option: str, allow_pickle: bool = False) -> Path:
     """The folder of the model `name`: a folder, which wins, or a hub id "owner/name" whose files are in the hub's
     cache. option: the flag that names it, for the message.
 
-    Raises ModelError, with the command that fetches it, where it isn't whole.
+    Raises ModelError, with the command that fetches it, where it isn't whole, and where its weights are .bin only
+    (pickle can run code) unless `allow_pickle`.
     """
+    found = _found(name, option)
+    if not (allow_pickle or _is_safe(found)):
+        raise ModelError(
+            f"{name}: its weights are there as .bin only, which can run code when loaded: pass --allow-pickle if you "
+            "trust them, or save the model as safetensors with save_pretrained of its transformers class"
+        )
+    return found
+
+
+def _is_safe(folder: Path) -> bool:
+    return any((folder / file).is_file() for file in ("model.safetensors", "model.safetensors.index.json"))
+
+
+def _found(name: str, option: str) -> Path:
     given = Path(name).expanduser()
     if given.is_dir():
         if missing := _missing(given):
@@ -47,10 +62,10 @@ def find_weights(name: str, *, option: str) -> Path:
     return folder
 
 
-def at_hand(name: str) -> bool:
+def at_hand(name: str, *, allow_pickle: bool = False) -> bool:
     """Whether `find_weights` would find it."""
     try:
-        find_weights(name, option="")
+        find_weights(name, option="", allow_pickle=allow_pickle)
     except ModelError:
         return False
     return True
@@ -71,7 +86,9 @@ def load_pretrained(
     """The network, ready to judge, and the processor in a folder. Raises ModelError where they can't be read."""
     try:
         with no_progress_bars():
-            network, report = network_class.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+            network, report = network_class.from_pretrained(
+                folder, local_files_only=True, use_safetensors=_is_safe(folder), output_loading_info=True
+            )
             processor = processor_class.from_pretrained(folder, local_files_only=True)
     except Exception as err:  # transformers raises OSError, ValueError, and what reading a damaged file does
         said = " ".join(str(err).split())[:200]
