@@ -15,6 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.footage import write_footage
+from vxedit.backbones.memory.needs import Way
+from vxedit.backbones.memory.offload import Shelf
+from vxedit.backbones.placing import Parts
 from vxedit.backbones.protocol import Backbone
 from vxedit.backbones.registry import load, outline
 from vxedit.backbones.tokens import columns
@@ -255,6 +258,63 @@ class FamilyContract:
         assert len(result.record["boxes"]["target"]) == frames
         assert result.record["cost"]["edit_gradient_passes"] > 0
         assert (np.abs(after - before).mean((1, 2, 3)) > 1).all()
+
+    def test_a_clip_with_and_one_without_the_prompt_may_share_a_pass(self, backbone: Backbone) -> None:
+        latents = torch.cat([self.noisy(0), self.noisy(1)])
+        embeds = torch.cat([backbone.unconditional(PROMPT), backbone.text(PROMPT).embeds])
+        with torch.no_grad():
+            both = backbone.predict(latents, self.timestep, embeds)
+            single = [backbone.predict(latents[i : i + 1], self.timestep, embeds[i : i + 1]) for i in (0, 1)]
+        torch.testing.assert_close(both, torch.cat(single), rtol=1e-4, atol=1e-4)
+        assert float((single[0] - single[1]).abs().max()) > 1e-2
+
+    def test_parts_work_only_while_they_are_in_use(self, backbone: Parts) -> None:
+        """What waits in the machine's memory must not be asked for anything: it would answer from there."""
+        shelf, worked = Shelf({}, torch.device("cpu")), list[tuple[str, str | None]]()
+        in_use: list[str] = []
+        shelf.use = in_use.append  # type: ignore[method-assign]
+
+        def noted(part: str) -> Callable[..., None]:
+            return lambda *_: worked.append((part, in_use[-1] if in_use else None))
+
+        handles = [
+            module.register_forward_pre_hook(noted(part))
+            for part, whole in backbone.parts.items()
+            for module in whole.modules()
+        ]
+        before, backbone._shelf = backbone._shelf, shelf
+        frames, height, width = self.clip
+        model: Any = backbone
+        try:
+            with torch.no_grad():
+                for _ in range(2):  # the second time prompts are remembered
+                    latents = model.encode(np.zeros((frames, height, width, 3), np.uint8))
+                    embeds = torch.cat([model.text("a burger").embeds, model.unconditional("a burger")])
+                    model.predict(latents.repeat(2, 1, 1, 1, 1), self.timestep, embeds)
+                    model.decode(latents, frames)
+                model.predict(latents, self.timestep, model.text("a burger").embeds)
+                model.unconditional("a burger")
+        finally:
+            backbone._shelf = before
+            for handle in handles:
+                handle.remove()
+        assert {part for part, _ in worked} == set(backbone.parts)
+        assert all(part == used for part, used in worked)
+
+    def test_weights_that_come_stage_by_stage_change_nothing(self, folder: Path, backbone: Backbone) -> None:
+        pytest.importorskip("accelerate")
+        spared: Any = load(str(folder), device="cpu", way=Way(offload="sequential", recomputed=True))
+        word, wanted, gradients = self.burger(backbone), [backbone.layers()[-1].name], []
+        for model in (backbone, spared):
+            point, embeds = self.noisy().requires_grad_(), model.text(PROMPT).embeds
+            with capture(model, word, layers=wanted, stop=True) as seen:
+                model.predict(point, self.timestep, embeds)
+            gradients += torch.autograd.grad(seen.maps[wanted[0]].square().sum(), point)
+        torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-6)
+        with torch.no_grad():
+            plain, other = (m.predict(self.noisy(), self.timestep, embeds) for m in (backbone, spared))
+        torch.testing.assert_close(other, plain)
+        assert all(weight.is_meta for weight in spared.parts["network"].parameters())
 
     def test_a_text_for_every_frame_is_refused(self, backbone: Backbone) -> None:
         if backbone.per_frame:

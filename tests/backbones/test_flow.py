@@ -79,6 +79,15 @@ def test_levels_are_stretched_to_a_terminal_one() -> None:
     assert made.timesteps[-1] == pytest.approx(100.0)
 
 
+@pytest.mark.parametrize("steps", [1, 4, 50, 1000])
+def test_stretched_levels_that_are_inverted_begin_with_signal_too(steps: int) -> None:
+    flow = Flow(partial(fixed_shift, shift=2.0), terminal=0.1)
+    made = flow.schedule(steps, invertible=True)
+    assert made.abar[0] >= INVERTIBLE
+    assert made.timesteps[0] == pytest.approx(1000 * level_of(INVERTIBLE), rel=0.02)
+    assert all(a > b for a, b in zip(made.timesteps, made.timesteps[1:], strict=False))
+
+
 ZERO = SCHEDULER | {
     "rescale_betas_zero_snr": True,
     "timestep_spacing": "trailing",

@@ -123,8 +123,8 @@ class TestLatte(FamilyContract):
         from diffusers import DDIMScheduler, LattePipeline
 
         pipeline = LattePipeline(
-            backbone.padded.tokenizer,
-            backbone.padded.encoder,
+            backbone.prompts.tokenizer,
+            backbone.prompts.encoder,
             backbone.codec.vae,  # type: ignore[attr-defined]
             backbone.network,
             DDIMScheduler.from_pretrained(folder, subfolder="scheduler"),

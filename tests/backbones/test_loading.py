@@ -15,7 +15,7 @@ import torch
 from tests.tiny import write_tiny_checkpoint
 from vxedit.backbones import hub
 from vxedit.backbones.families.unet3d import UNET3D
-from vxedit.backbones.layout import choose_weights, find_layout
+from vxedit.backbones.layout import choose_weights, find_layout, missing_files
 from vxedit.backbones.registry import KNOWN, find, load, outline
 from vxedit.errors import ModelError, UsageError
 
@@ -68,6 +68,19 @@ def test_a_narrow_network_takes_the_half_variant_and_the_plain_file_where_there_
 def test_safetensors_come_before_the_wanted_variant() -> None:
     files = {"unet/diffusion_pytorch_model.fp16.bin", "unet/diffusion_pytorch_model.safetensors"}
     assert choose_weights(UNET3D, files, half=True)["unet"].file == "unet/diffusion_pytorch_model.safetensors"
+
+
+def test_weights_in_pieces_are_there_when_all_of_them_are() -> None:
+    stem = "unet/diffusion_pytorch_model"
+    pieces = [f"{stem}-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    halves = [f"{stem}.fp16-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    indices = [f"{stem}.safetensors.index.json", f"{stem}.safetensors.index.fp16.json"]
+    files = {*pieces, *halves, *indices}
+    assert choose_weights(UNET3D, files, half=False)["unet"].files == (indices[0], *pieces)
+    assert choose_weights(UNET3D, files, half=True)["unet"].files == (indices[1], *halves)
+    assert choose_weights(UNET3D, files - {halves[0]}, half=True)["unet"].files == (indices[0], *pieces)
+    assert "unet" not in choose_weights(UNET3D, {indices[0], pieces[0]}, half=False)
+    assert f"{stem}.safetensors" in missing_files(UNET3D, {indices[0], pieces[0]}, need_weights=True)
 
 
 def test_every_missing_part_is_named_at_once(tiny_folder: Path, tmp_path: Path) -> None:
@@ -124,8 +137,9 @@ def test_unknown_names_are_answered_with_the_nearest(tmp_path: Path, tiny_folder
         find("xyzzy")
     with pytest.raises(ModelError, match="is a file"):
         find(str(tiny_folder / "model_index.json"))
-    with pytest.raises(ModelError, match="unknown model"):
-        find(str(tmp_path / "not there"))
+    for folder in (str(tmp_path / "not there"), "./not there", "~/not there"):
+        with pytest.raises(ModelError, match="no folder"):
+            find(folder)
     with pytest.raises(UsageError, match="nonsense"):
         load(str(tiny_folder), device="nonsense")
     with pytest.raises(UsageError, match="fp32, fp16, bf16"):
@@ -186,8 +200,9 @@ def test_of_a_model_on_the_hub_only_what_is_needed_is_fetched(tmp_path: Path, mo
     fetched: list[set[str]] = []
     there = write_tiny_checkpoint(tmp_path / "there")
 
-    def snapshot(hub_id: str, *, revision: str, allow_patterns: list[str]) -> str:
-        assert (hub_id, revision) == ("someone/new", "abc")
+    def snapshot(hub_id: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        # by the name, not the commit: the hub's cache then knows it by that name without the network
+        assert (hub_id, revision) == ("someone/new", None)
         fetched.append(set(allow_patterns))
         return str(there)
 
@@ -230,6 +245,15 @@ def test_what_a_model_is_trained_at_comes_from_its_index(tmp_path: Path) -> None
     assert loaded.steering_layers() == ("mid_block.attentions.0.transformer_blocks.0.attn2",)
 
 
+@pytest.mark.parametrize(
+    "setting", [{"frames": 0}, {"height": "64"}, {"max_frames": 1.5}, {"steering_layers": "mid_block"}]
+)
+def test_settings_of_another_kind_are_refused(tmp_path: Path, setting: dict[str, object]) -> None:
+    folder = write_tiny_checkpoint(tmp_path / "own", vxedit=setting)
+    with pytest.raises(ModelError, match=rf"{next(iter(setting))} .*leave it out"):
+        outline(str(folder))
+
+
 def test_steering_layers_that_are_not_there_are_refused(tmp_path: Path) -> None:
     folder = write_tiny_checkpoint(tmp_path / "own", vxedit={"steering_layers": ["up_blocks.7"]})
     with pytest.raises(ModelError, match=r"up_blocks\.7"):
@@ -250,7 +274,14 @@ def test_identity_follows_configuration_and_weights_and_not_the_place(tiny_folde
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(bytes(content))
-    assert identity(find_layout(moved)) not in (first, second)
+    third = identity(find_layout(moved))
+    assert third not in (first, second)
+    index = moved / "model_index.json"
+    told = json.loads(index.read_text())
+    index.write_text(json.dumps(told | {"vxedit": {"frames": 3}}))
+    assert identity(find_layout(moved)) == third
+    index.write_text(json.dumps(told | {"boundary_ratio": 0.9}))  # which expert runs when
+    assert identity(find_layout(moved)) != third
 
 
 def test_identity_of_a_big_file_is_taken_from_its_ends(

@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -338,6 +339,21 @@ class TestOpenSora(FamilyContract):
         assert torch.equal(none[0, real], learned[real])
         assert none[0, ~real].abs().max() == 0
         assert not torch.equal(none, backbone.unconditional("a ball"))
+
+    def test_no_text_is_where_the_prompt_is_while_the_network_waits_elsewhere(
+        self, backbone: OpenSora, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        there = backbone.text(PROMPT)
+        monkeypatch.setattr(backbone, "text", lambda _: replace(there, embeds=there.embeds.to("meta")))
+        assert backbone.unconditional(PROMPT).device.type == "meta"
+
+    def test_its_chunks_are_those_that_the_autoencoder_makes(self, folder: Path, tmp_path: Path) -> None:
+        halved = shutil.copytree(folder, tmp_path / "halved")
+        file = halved / "vae" / "config.json"
+        config = json.loads(file.read_text())
+        config["vae_temporal"]["temporal_downsample"] = [False, False, True]
+        file.write_text(json.dumps(config))
+        assert outline(str(halved)).facts.sizes.length.latents(17) == 9
 
     def test_prompts_are_read_in_small_letters_with_a_score(self, backbone: OpenSora) -> None:
         small, large = backbone.text(PROMPT), backbone.text(PROMPT.upper())

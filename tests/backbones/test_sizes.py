@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from tests.tiny import SCHEDULER
+from vxedit.backbones.families.cogvideox import TokenLength
 from vxedit.backbones.noise import noise
+from vxedit.backbones.opensora.chunks import Chunks
 from vxedit.backbones.protocol import Size
-from vxedit.backbones.sizes import Sizes, pixels_a_cell
+from vxedit.backbones.sizes import Length, Sizes, pixels_a_cell
 from vxedit.errors import ModelError, UsageError
 
 SMALL = Sizes(native=Size(16, 128, 128), multiple=32, max_frames=48)
@@ -59,6 +61,38 @@ def test_a_size_that_is_asked_for_is_taken_or_refused_with_the_nearest() -> None
         SMALL.check(16, 250, 130)
     with pytest.raises(UsageError, match=r"1 to 48.*--num-frames 48"):
         SMALL.check(49, 128, 128)
+
+
+@pytest.mark.parametrize(
+    ("length", "frames", "legal", "latents", "spans"),
+    [
+        (Length(step=4), 1, 1, 1, ((0,),)),
+        (Length(step=4), 2, 5, 2, ((0,), (1,))),
+        (Length(step=4), 5, 5, 2, ((0,), (1, 2, 3, 4))),
+        (Length(step=4), 6, 9, 3, ((0,), (1, 2, 3, 4), (5,))),
+        (Length(first=4, step=4, least=4), 1, 4, 1, ((0,),)),
+        (Length(first=4, step=4, least=4), 5, 8, 2, ((0, 1, 2, 3), (4,))),
+        (Length(least=3), 1, 3, 3, ((0,), (0,), (0,))),
+        (TokenLength(step=4, deep=2), 1, 1, 2, ((0,), (0,))),
+        (TokenLength(step=4, deep=2), 5, 5, 2, ((0,), (1, 2, 3, 4))),
+        (Chunks(), 1, 17, 5, ((0,),) * 5),
+        (Chunks(), 18, 34, 10, ((0,), *(tuple(range(i, i + 4)) for i in (1, 5, 9, 13)), *((17,),) * 5)),
+    ],
+)
+def test_lengths_are_continued_and_their_latents_cover_the_clip(
+    length: Length, frames: int, legal: int, latents: int, spans: tuple[tuple[int, ...], ...]
+) -> None:
+    assert length.legal(frames) == legal
+    assert length.latents(frames) == latents
+    assert length.spans(frames) == spans
+
+
+def test_no_length_is_offered_that_is_too_long() -> None:
+    sizes = Sizes(Size(5, 32, 32), 32, 10, Length(step=4))
+    with pytest.raises(UsageError, match=r"--num-frames 9$"):
+        sizes.check_generated(10, 32, 32)
+    with pytest.raises(UsageError, match=r"--num-frames 5 or 9$"):
+        sizes.check_generated(7, 32, 32)
 
 
 def test_the_autoencoder_s_cell_is_read_from_its_configuration() -> None:

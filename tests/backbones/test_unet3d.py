@@ -219,7 +219,7 @@ def test_activations_are_recomputed_for_large_latents_and_only_with_gradients(
     small = noise_like(1, 4, 2, 8, 8)
     tiny.predict(small.clone().requires_grad_(), 1, embeds)
     assert not used
-    monkeypatch.setattr("vxedit.backbones.unet3d.LARGE", 2 * 8 * 8 - 1)
+    monkeypatch.setattr("vxedit.backbones.borrowed.LARGE", 2 * 8 * 8 - 1)
     tiny.predict(small, 1, embeds)
     with torch.no_grad():
         tiny.predict(small.clone().requires_grad_(), 1, embeds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +106,33 @@ def test_maps_are_seen_in_either_expert(tmp_path: Path) -> None:
     assert not torch.equal(*(next(iter(maps.values())) for maps in (high, low)))
 
 
-def test_two_experts_without_a_boundary_are_refused(tmp_path: Path) -> None:
+def test_experts_and_their_boundary_come_together(tmp_path: Path) -> None:
+    """Said before any weights are loaded."""
     folder = write_tiny_wan(tmp_path / "two", experts=2)
-    with pytest.raises(ModelError, match="boundary_ratio"):
-        load(str(folder), device="cpu")
+    with pytest.raises(ModelError, match="lacks boundary_ratio"):
+        outline(str(folder))
+    folder = write_tiny_wan(tmp_path / "half", index={"boundary_ratio": 0.875})
+    with pytest.raises(ModelError, match=r"boundary_ratio 0\.875.*transformer_2"):
+        outline(str(folder))
+
+
+def test_an_expert_without_weights_is_missing(tmp_path: Path) -> None:
+    folder = write_tiny_wan(tmp_path / "two", experts=2, index={"boundary_ratio": 0.5})
+    (folder / "transformer_2" / "diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"missing: transformer_2/diffusion_pytorch_model\.safetensors"):
+        outline(str(folder))
+    shutil.rmtree(folder / "transformer_2")
+    (folder / "transformer" / "diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"holds transformer, vae, text_encoder, scheduler, tokenizer,"):
+        outline(str(folder))
+
+
+def test_a_network_that_is_given_a_picture_too_is_refused(tmp_path: Path) -> None:
+    folder = write_tiny_wan(tmp_path / "picture")
+    config = folder / "transformer" / "config.json"
+    write_json(config, json.loads(config.read_text()) | {"in_channels": 9})
+    with pytest.raises(ModelError, match=r"takes 9 channels and gives 4.*text-to-video"):
+        outline(str(folder))
 
 
 def test_a_timestep_for_every_token_is_the_one_for_all(tmp_path: Path) -> None:

@@ -8,17 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vxedit.backbones.family import Facts
-from vxedit.backbones.identity import identity
 from vxedit.backbones.layout import Layout
 from vxedit.backbones.parts import load_part
-from vxedit.backbones.protocol import Layer
 from vxedit.backbones.sizes import pixels_a_cell
+from vxedit.backbones.text_attention import block_layers, query_key
 from vxedit.backbones.texts import T5Text, real_columns
 from vxedit.backbones.tiles import Axis, Run, Runs, faded
-from vxedit.backbones.transformer import Codec, VideoTransformer
+from vxedit.backbones.transformer import Codec, Loaded, VideoTransformer
 from vxedit.backbones.video_vae import VideoVae
 
 Rotary = tuple[tuple[tuple[Tensor, Tensor], ...], tuple[Tensor, ...]]
@@ -28,58 +27,13 @@ class Allegro(VideoTransformer):
     """A Backbone over AllegroTransformer3DModel."""
 
     @classmethod
-    def load(
-        cls,
-        layout: Layout,
-        facts: Facts,
-        *,
-        name: str,
-        device: torch.device,
-        dtype: torch.dtype,
-        checkpoint_activations: bool | None = None,
-    ) -> Allegro:
-        """Load every part of `layout` onto `device`, the network and the text encoder in `dtype`. Raises ModelError
-        where one can't be."""
-        network = load_part(layout, "transformer", device=device, dtype=dtype)
-        vae = load_part(layout, "vae", device=device, dtype=torch.float32)  # its errors would be every result's
-        prompts = T5Text.load(
-            layout, facts, kind="T5EncoderModel", device=device, dtype=dtype, reads_mask=True, zero_pads=True
-        )
-        return cls.over(
-            network,
-            facts,
-            codec(vae, facts),
-            prompts,
-            name=name,
-            identity=identity(layout),
-            checkpoint_activations=checkpoint_activations,
-        )
-
-    @classmethod
-    def over(
-        cls,
-        network: Any,
-        facts: Facts,
-        codec: Codec,
-        prompts: T5Text,
-        *,
-        name: str,
-        identity: str,
-        checkpoint_activations: bool | None = None,
-    ) -> Allegro:
-        """The Backbone of parts that are loaded."""
-        config = network.config
-        return cls(
-            network,
-            facts,
-            codec=codec,
-            prompts=prompts,
-            layers=text_layers(network),
-            patch=(config.patch_size_t, config.patch_size, config.patch_size),
-            channels=int(config.in_channels),
-            name=name,
-            identity=identity,
-            checkpoint_activations=checkpoint_activations,
+    def loaded(cls, layout: Layout, facts: Facts, *, device: torch.device, dtype: torch.dtype) -> Loaded:
+        return loaded(
+            load_part(layout, "transformer", device=device, dtype=dtype),
+            codec(load_part(layout, "vae", device=device, dtype=torch.float32), facts),
+            T5Text.load(
+                layout, facts, kind="T5EncoderModel", device=device, dtype=dtype, reads_mask=True, zero_pads=True
+            ),
         )
 
     def forward(self, x: Tensor, timestep: float, embeds: Tensor) -> Tensor:
@@ -93,6 +47,21 @@ class Allegro(VideoTransformer):
             return_dict=False,
         )[0]
         return output[:, : self.channels]  # a network that also learned the variance gives it after
+
+
+def loaded(network: Any, codec: Codec, prompts: T5Text) -> Loaded:
+    """AllegroTransformer3DModel with what goes before and after it."""
+    config = network.config
+    return Loaded(
+        network,
+        codec,
+        prompts,
+        block_layers(
+            network.transformer_blocks, "transformer_blocks.0.attn2", query_key, stride=int(config.patch_size)
+        ),
+        patch=(config.patch_size_t, config.patch_size, config.patch_size),
+        channels=int(config.in_channels),
+    )
 
 
 def rotary(config: Any, frames: int, height: int, width: int, *, device: torch.device) -> Rotary:
@@ -113,26 +82,6 @@ def rotary(config: Any, frames: int, height: int, width: int, *, device: torch.d
     )
     places = torch.cartesian_prod(*(torch.arange(side, device=device) for side in sides))  # (N, 3)
     return waves, tuple(place[None] for place in places.view(-1, 3).unbind(1))
-
-
-def text_layers(network: Any) -> tuple[Layer, ...]:
-    """The blocks' attentions to the text, first to run first."""
-    blocks, stride = network.transformer_blocks, network.config.patch_size
-    return tuple(
-        Layer(f"transformer_blocks.{i}.attn2", block.attn2, query_key, share=(i + 0.5) / len(blocks), stride=stride)
-        for i, block in enumerate(blocks)
-    )
-
-
-def query_key(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Queries (B, heads, N, d), keys (B, heads, L, d), and a bias (B, 1, 1, L) that hides the padding; text attention
-    has no rotary positions."""
-    attn: Any = module
-    given = dict(zip(("hidden_states", "encoder_hidden_states", "attention_mask"), args, strict=False), **kwargs)
-    query, key = attn.to_q(given["hidden_states"]), attn.to_k(given["encoder_hidden_states"])
-    query, key = (tokens.unflatten(2, (attn.heads, -1)).transpose(1, 2) for tokens in (query, key))
-    bias = given.get("attention_mask")
-    return query, key, None if bias is None else bias[:, None]
 
 
 def codec(vae: Any, facts: Facts) -> VideoVae:

@@ -7,8 +7,12 @@ import functools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+LARGE = 64 * 64 * 16
+"""Latent positions from which on a gradient's memory matters more than the time that recomputing takes."""
 
 Arguments = tuple[Any, ...]
 Keywords = dict[str, Any]
@@ -29,6 +33,13 @@ def text_per_frame(attentions: Iterable[nn.Module], embeds: Tensor) -> Iterator[
     finally:
         for handle in handles:
             handle.remove()
+
+
+def to_recompute(latents: Tensor, embeds: Tensor, wish: bool | None) -> bool:
+    """Whether a pass over latents (B, C, f, h, w) keeps less for a gradient: as wished; None: where they are large."""
+    if not (torch.is_grad_enabled() and (latents.requires_grad or embeds.requires_grad)):
+        return False
+    return latents[:, 0].numel() > LARGE if wish is None else wish
 
 
 @contextlib.contextmanager

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vxedit.backbones import text_attention
 from vxedit.backbones.family import Facts
-from vxedit.backbones.identity import identity
 from vxedit.backbones.layout import Layout
 from vxedit.backbones.parts import load_part
-from vxedit.backbones.protocol import Layer
 from vxedit.backbones.sizes import Length, pixels_a_cell
+from vxedit.backbones.text_attention import QueryKey, block_layers
 from vxedit.backbones.texts import T5Text
 from vxedit.backbones.tiles import Runs
-from vxedit.backbones.transformer import VideoTransformer
+from vxedit.backbones.transformer import Loaded, VideoTransformer
 from vxedit.backbones.video_vae import VideoVae
 
 OFS = 2.0
@@ -29,35 +29,20 @@ class CogVideoX(VideoTransformer):
     """A Backbone over CogVideoXTransformer3DModel."""
 
     @classmethod
-    def load(
-        cls,
-        layout: Layout,
-        facts: Facts,
-        *,
-        name: str,
-        device: torch.device,
-        dtype: torch.dtype,
-        checkpoint_activations: bool | None = None,
-    ) -> CogVideoX:
-        """Load every part of `layout` onto `device`, the network and the text encoder in `dtype`. Raises ModelError
-        where one can't be."""
+    def loaded(cls, layout: Layout, facts: Facts, *, device: torch.device, dtype: torch.dtype) -> Loaded:
         network = load_part(layout, "transformer", device=device, dtype=dtype)
-        vae = load_part(layout, "vae", device=device, dtype=torch.float32)  # its errors would be every result's
-        prompts = T5Text.load(
-            layout, facts, kind="T5EncoderModel", device=device, dtype=dtype, reads_mask=False, zero_pads=False
-        )
         config = network.config
-        return cls(
+        return Loaded(
             network,
-            facts,
-            codec=codec(vae, facts),
-            prompts=prompts,
-            layers=text_layers(network),
+            codec(load_part(layout, "vae", device=device, dtype=torch.float32), facts),
+            T5Text.load(
+                layout, facts, kind="T5EncoderModel", device=device, dtype=dtype, reads_mask=False, zero_pads=False
+            ),
+            block_layers(
+                network.transformer_blocks, "transformer_blocks.0.attn1", query_key, stride=int(config.patch_size)
+            ),
             patch=(config.patch_size_t or 1, config.patch_size, config.patch_size),
             channels=int(config.in_channels),
-            name=name,
-            identity=identity(layout),
-            checkpoint_activations=checkpoint_activations,
         )
 
     def forward(self, x: Tensor, timestep: float, embeds: Tensor) -> Tensor:
@@ -102,30 +87,16 @@ def inside(trained: tuple[int, int], height: int, width: int) -> tuple[tuple[int
     return (top, left), (top + sides[0], left + sides[1])
 
 
-def text_layers(network: Any) -> tuple[Layer, ...]:
-    """The blocks' attentions, first to run first."""
-    blocks, stride = network.transformer_blocks, network.config.patch_size
-    return tuple(
-        Layer(f"transformer_blocks.{i}.attn1", block.attn1, query_key, share=(i + 0.5) / len(blocks), stride=stride)
-        for i, block in enumerate(blocks)
-    )
-
-
-def query_key(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The video's queries (B, heads, N, d) and the text's keys (B, heads, L, d), normalised head by head; no bias: the
-    padding takes part. Only queries are rotated, as text has no place. What the clip's own keys draw is left out of the
-    softmax: it would cost N x N, and a word's share of it is small."""
+def query_key(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> QueryKey:
+    """The video's queries and the text's keys of a joint attention, without a bias: the padding takes part. Only
+    queries are rotated, as text has no place. What the clip's own keys draw is left out of the softmax: it would cost
+    N x N, and a word's share of it is small."""
     from diffusers.models.embeddings import apply_rotary_emb
 
-    attn: Any = module
-    names = ("hidden_states", "encoder_hidden_states", "attention_mask", "image_rotary_emb")
-    given = dict(zip(names, args, strict=False), **kwargs)
-    query, key = attn.to_q(given["hidden_states"]), attn.to_k(given["encoder_hidden_states"])
-    query, key = (tokens.unflatten(2, (attn.heads, -1)).transpose(1, 2) for tokens in (query, key))
-    query, key = attn.norm_q(query), attn.norm_k(key)
-    if (waves := given.get("image_rotary_emb")) is not None:
+    query, key, bias = text_attention.query_key(module, args, kwargs)
+    if (waves := kwargs.get("image_rotary_emb")) is not None:
         query = apply_rotary_emb(query, waves)
-    return query, key, None
+    return query, key, bias
 
 
 @dataclass(frozen=True)

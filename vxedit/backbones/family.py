@@ -78,6 +78,11 @@ def as_it_is(prompt: str) -> str:
     return prompt
 
 
+def lowered(prompt: str) -> str:
+    """The prompt in small letters, every character where it was."""
+    return "".join(small if len(small := letter.lower()) == 1 else letter for letter in prompt)
+
+
 @dataclass(frozen=True)
 class Facts:
     """What a model can do. `text_limit`: the columns that its prompts have at most; `prepare` makes of a prompt what

@@ -61,9 +61,9 @@ class Flow:
             raise UsageError(f"the number of steps must be between 1 and {TIMESTEPS}, got {steps}: pass --steps 20")
         first = self._last_invertible(shape) if invertible else 1.0
         levels = [self.warp(first * (1 - i / steps), shape) for i in range(steps)]
-        if self.terminal is not None and levels[-1] < 1 and steps > 1:
-            stretch = (1 - levels[-1]) / (1 - self.terminal)
-            levels = [1 - (1 - s) / stretch for s in levels]
+        if self.terminal is not None and steps > 1:
+            top, last = levels[0], levels[-1]
+            levels = [top - (top - s) * (top - self.terminal) / (top - last) for s in levels]
         return Schedule(tuple(TIMESTEPS * s for s in levels), (*(signal_share(s) for s in levels), 1.0))
 
     def _last_invertible(self, shape: Sequence[int] | None) -> float:

@@ -107,12 +107,11 @@ def _fetch(
 ) -> Tree:
     from huggingface_hub import HfApi, snapshot_download
 
-    listed, commits = {}, {}
+    listed = {}
     for folder, hub_id in sources.items():
         info = HfApi().model_info(hub_id, revision=revisions[folder], timeout=TIMEOUT_S)
         names = [file.rfilename for file in info.siblings or ()]
         listed.update({(f"{folder}/{name}" if folder else name): (folder, name) for name in names})
-        commits[folder] = info.sha
 
     def fetch(files: Iterable[str]) -> Tree:
         wanted = [listed[file] for file in files]
@@ -120,7 +119,8 @@ def _fetch(
         for folder, hub_id in sources.items():
             own = [name for place, name in wanted if place == folder]
             logger.info("fetching %d files of %s", len(own), hub_id)
-            roots[folder] = Path(snapshot_download(hub_id, revision=commits[folder], allow_patterns=own))
+            # By the revision's name: by a commit's, the cache wouldn't know it by its name without the network.
+            roots[folder] = Path(snapshot_download(hub_id, revision=revisions[folder], allow_patterns=own))
         return _tree(roots)
 
     # Which family it is stands in the configurations, so they come first; where all that it can be is pickled, nothing.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,12 +11,15 @@ from vxedit.backbones.layout import Layout, belongs
 
 WHOLE_UP_TO = 256 * 2**20
 END = 4 * 2**20
+PIPELINE = ("boundary_ratio", "expand_timesteps")
+"""What model_index.json says that changes what a model gives: Wan's."""
 
 
 def identity(layout: Layout) -> str:
     """sha256, in hex, over the configurations, the tokenizer and the weights that are taken: names, sizes and content.
 
-    Of a file over 256 MiB the first and the last 4 MiB stand for its content. The folder's place and name don't count.
+    Of a file over 256 MiB the first and the last 4 MiB stand for its content; of model_index.json what it says of how
+    the parts work together counts (PIPELINE). The folder's place and name don't.
     """
     family, names = layout.family, layout.tree.files()
     taken = {file for part in layout.weights.values() for file in part.files}
@@ -26,6 +30,8 @@ def identity(layout: Layout) -> str:
         total.update(f"{file}\0{path.stat().st_size}\0".encode())
         for block in _content(path):
             total.update(block)
+    if said := {name: layout.index[name] for name in PIPELINE if name in layout.index}:
+        total.update(json.dumps(said, sort_keys=True).encode())
     return total.hexdigest()
 
 

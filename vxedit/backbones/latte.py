@@ -16,14 +16,12 @@ from torch import Tensor
 
 from vxedit.backbones import autoencoder
 from vxedit.backbones.family import Facts
-from vxedit.backbones.identity import identity
 from vxedit.backbones.layout import Layout
 from vxedit.backbones.parts import load_part
-from vxedit.backbones.protocol import Layer
 from vxedit.backbones.sizes import Length, pixels_a_cell
+from vxedit.backbones.text_attention import block_layers, query_key
 from vxedit.backbones.texts import T5Text, real_columns
-from vxedit.backbones.transformer import VideoTransformer
-from vxedit.backbones.unet3d_layers import query_key
+from vxedit.backbones.transformer import Loaded, VideoTransformer
 
 HIDDEN = -1e4
 """The bias that hides a column, small enough for float16."""
@@ -33,61 +31,36 @@ FRAMES_AT_ONCE = 8
 
 
 class Latte(VideoTransformer):
-    """A Backbone over LatteTransformer3DModel. `padded`: its prompts with what the encoder makes of the padding."""
+    """A Backbone over LatteTransformer3DModel."""
 
-    padded: T5Text
+    prompts: T5Text
 
     @classmethod
-    def load(
-        cls,
-        layout: Layout,
-        facts: Facts,
-        *,
-        name: str,
-        device: torch.device,
-        dtype: torch.dtype,
-        checkpoint_activations: bool | None = None,
-    ) -> Latte:
-        """Load every part of `layout` onto `device`, the network and the text encoder in `dtype`. Raises ModelError
-        where one can't be."""
+    def loaded(cls, layout: Layout, facts: Facts, *, device: torch.device, dtype: torch.dtype) -> Loaded:
         network = load_part(layout, "transformer", device=device, dtype=dtype)
-        # The autoencoders' errors would be every result's.
         vaes = [
             load_part(layout, part, device=device, dtype=torch.float32)
             for part in ("vae", "vae_temporal_decoder")
             if part in layout.configs
         ]
-        prompts = T5Text.load(
-            layout, facts, kind="T5EncoderModel", device=device, dtype=dtype, reads_mask=True, zero_pads=True
-        )
         patch = int(network.config.patch_size)
-        made = cls(
+        return Loaded(
             network,
-            facts,
-            codec=Frames(vaes[0], vaes[1] if len(vaes) == 2 else None, facts.sizes.length),
-            prompts=prompts,
-            layers=text_layers(network),
+            Frames(vaes[0], vaes[1] if len(vaes) == 2 else None, facts.sizes.length),
+            T5Text.load(
+                layout, facts, kind="T5EncoderModel", device=device, dtype=dtype, reads_mask=True, zero_pads=True
+            ),
+            # After each block comes one that looks along time.
+            block_layers(network.transformer_blocks, "transformer_blocks.0.attn2", query_key, stride=patch, done=0.25),
             patch=(1, patch, patch),
             channels=int(network.config.in_channels),
-            name=name,
-            identity=identity(layout),
-            checkpoint_activations=checkpoint_activations,
         )
-        made.padded = T5Text(
-            prompts.tokenizer,
-            prompts.encoder,
-            limit=prompts.limit,
-            reads_mask=True,
-            zero_pads=False,
-            prepare=prompts.prepare,
-        )
-        return made
 
     def unconditional(self, prompt: str) -> Tensor:
         """The empty prompt's embeddings, padding and all, on as many columns as `prompt` has: the published pipeline
         cuts both to the prompt's length, and hides nothing."""
         shown = real_columns(self.text(prompt).embeds)
-        return self.padded.text("").embeds * shown[..., None]
+        return self.remembered("", self.prompts.padded, kind="padded").embeds * shown[..., None]
 
     def forward(self, x: Tensor, timestep: float, embeds: Tensor) -> Tensor:
         frames = x.shape[2]
@@ -122,15 +95,6 @@ def positions(network: Any, frames: int) -> Iterator[None]:
         yield
     finally:
         network.temp_pos_embed = own
-
-
-def text_layers(network: Any) -> tuple[Layer, ...]:
-    """The blocks' attentions to the text, first to run first; after each block comes one that looks along time."""
-    blocks, stride = network.transformer_blocks, network.config.patch_size
-    return tuple(
-        Layer(f"transformer_blocks.{i}.attn2", block.attn2, query_key, share=(i + 0.25) / len(blocks), stride=stride)
-        for i, block in enumerate(blocks)
-    )
 
 
 @dataclass(frozen=True)

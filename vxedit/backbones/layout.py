@@ -3,6 +3,7 @@ loaded."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,8 @@ def find_layout(
     family = family_of(tree)
     files = tree.files()
     if missing := missing_files(family, files, need_weights=need_weights):
-        parts = ", ".join(dict.fromkeys([*(part.name for part in family.parts), family.tokenizer.folder]))
+        needed = [part.name for part in family.parts if not part.optional or part.config_file in files]
+        parts = ", ".join(dict.fromkeys([*needed, family.tokenizer.folder]))
         raise ModelError(
             f"{tree} is not a complete text-to-video model, these are missing: {', '.join(missing)}; "
             f"give the folder that holds {parts}, as it is published"
@@ -121,8 +123,9 @@ def family_of(tree: Tree) -> Family:
 
 
 def missing_files(family: Family, files: Collection[str], *, need_weights: bool) -> list[str]:
-    """What `files` lack of a model of the family, as names of files."""
-    needed = [part for part in family.parts if not part.optional]
+    """What `files` lack of a model of the family, as names of files. An optional part whose configuration is there is
+    needed as well."""
+    needed = [part for part in family.parts if not part.optional or part.config_file in files]
     missing = [part.config_file for part in needed if part.config_file is not None and part.config_file not in files]
     for groups in (tokenizer.files for tokenizer in family.tokenizers):
         if not any(all(file in files for file in group) for group in groups):
@@ -148,20 +151,17 @@ def choose_weights(family: Family, files: Collection[str], *, half: bool) -> dic
 
 
 def _named(stem: str, ending: str, variant: str | None, files: Collection[str]) -> tuple[str, ...]:
-    """The files of weights called so: the one, or an index and its pieces, or none."""
+    """The files of weights called so: the one, or an index and all of its pieces, or none."""
     dotted = f".{variant}" if variant else ""
     if (whole := f"{stem}{dotted}.{ending}") in files:
         return (whole,)
     if (index := f"{stem}.{ending}.index{dotted}.json") not in files:
         return ()
-
-    def is_piece(file: str) -> bool:
-        name, last = file.removeprefix(stem), f".{ending}"
-        if not (file.startswith(stem) and "-of-" in name and name.endswith(last)):
-            return False
-        return ("fp16" in name) == (variant == "fp16")
-
-    return (index, *sorted(filter(is_piece, files)))
+    piece = re.compile(rf"{re.escape(stem + dotted)}-\d+-of-0*(?P<count>\d+)\.{ending}")
+    found = [match for match in map(piece.fullmatch, sorted(files)) if match]
+    if not found or len(found) < int(found[0]["count"]):
+        return ()
+    return (index, *(match[0] for match in found))
 
 
 def refuse_pickle(where: object, weights: Mapping[str, Weights]) -> None:

@@ -8,17 +8,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vxedit.backbones.families.ltx import is_later
 from vxedit.backbones.family import Facts
-from vxedit.backbones.identity import identity
 from vxedit.backbones.layout import Layout
 from vxedit.backbones.parts import load_part
-from vxedit.backbones.protocol import Layer
+from vxedit.backbones.text_attention import block_layers, query_key_normed_across
 from vxedit.backbones.texts import T5Text, real_columns
 from vxedit.backbones.tiles import Runs
-from vxedit.backbones.transformer import VideoTransformer
+from vxedit.backbones.transformer import Loaded, VideoTransformer
 from vxedit.backbones.video_vae import VideoVae
 
 FPS = 25
@@ -38,38 +37,27 @@ class LTXVideo(VideoTransformer):
     from_first: bool = False
 
     @classmethod
-    def load(
-        cls,
-        layout: Layout,
-        facts: Facts,
-        *,
-        name: str,
-        device: torch.device,
-        dtype: torch.dtype,
-        checkpoint_activations: bool | None = None,
-    ) -> LTXVideo:
-        """Load every part of `layout` onto `device`, the network and the text encoder in `dtype`. Raises ModelError
-        where one can't be."""
+    def loaded(cls, layout: Layout, facts: Facts, *, device: torch.device, dtype: torch.dtype) -> Loaded:
         network = load_part(layout, "transformer", device=device, dtype=dtype)
-        vae = load_part(layout, "vae", device=device, dtype=torch.float32)  # its errors would be every result's
-        later = is_later(layout)
-        prompts = T5Text.load(
-            layout, facts, kind="T5EncoderModel", device=device, dtype=dtype, reads_mask=later, zero_pads=True
-        )
-        made = cls(
+        return Loaded(
             network,
-            facts,
-            codec=codec(vae, facts),
-            prompts=prompts,
-            layers=text_layers(network),
+            codec(load_part(layout, "vae", device=device, dtype=torch.float32), facts),
+            T5Text.load(
+                layout,
+                facts,
+                kind="T5EncoderModel",
+                device=device,
+                dtype=dtype,
+                reads_mask=is_later(layout),
+                zero_pads=True,
+            ),
+            block_layers(network.transformer_blocks, "transformer_blocks.0.attn2", query_key_normed_across, stride=1),
             patch=(1, 1, 1),
             channels=int(network.config.in_channels),
-            name=name,
-            identity=identity(layout),
-            checkpoint_activations=checkpoint_activations,
         )
-        made.from_first = later
-        return made
+
+    def told(self, layout: Layout) -> None:
+        self.from_first = is_later(layout)
 
     def forward(self, x: Tensor, timestep: float, embeds: Tensor) -> Tensor:
         step = self.codec.length.step
@@ -92,27 +80,6 @@ def places(sides: Sequence[int], step: int, cell: int, *, late: int, device: tor
     frames, height, width = torch.meshgrid(*rows, indexing="ij")
     seconds = (step * frames - late).clamp(min=0) / FPS
     return torch.stack([seconds, cell * height, cell * width]).flatten(1)[None]
-
-
-def text_layers(network: Any) -> tuple[Layer, ...]:
-    """The blocks' attentions to the text, first to run first."""
-    blocks = network.transformer_blocks
-    return tuple(
-        Layer(f"transformer_blocks.{i}.attn2", block.attn2, query_key, share=(i + 0.5) / len(blocks), stride=1)
-        for i, block in enumerate(blocks)
-    )
-
-
-def query_key(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Queries (B, heads, N, d) and keys (B, heads, L, d), normalised across the heads before they are parted, and a
-    bias (B, 1, 1, L) that hides the padding; text attention has no rotary positions."""
-    attn: Any = module
-    given = dict(zip(("hidden_states", "encoder_hidden_states", "attention_mask"), args, strict=False), **kwargs)
-    query = attn.norm_q(attn.to_q(given["hidden_states"]))
-    key = attn.norm_k(attn.to_k(given["encoder_hidden_states"]))
-    query, key = (tokens.unflatten(2, (attn.heads, -1)).transpose(1, 2) for tokens in (query, key))
-    bias = given.get("attention_mask")
-    return query, key, None if bias is None else bias[:, None]
 
 
 def codec(vae: Any, facts: Facts) -> VideoVae:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -60,6 +61,19 @@ def load_clip_text(layout: Layout, *, device: torch.device) -> Any:
 def _low_memory() -> dict[str, bool]:
     """diffusers warns where it can't load with little memory for want of accelerate."""
     return {"low_cpu_mem_usage": importlib.util.find_spec("accelerate") is not None}
+
+
+@contextlib.contextmanager
+def unreported(library: Literal["diffusers", "transformers"]) -> Iterator[None]:
+    """While this is open, the library warns of nothing: neither of settings nor of weights beyond those that it takes.
+    Of missing ones load_part tells."""
+    logging = importlib.import_module(f"{library}.utils.logging")
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 @contextlib.contextmanager

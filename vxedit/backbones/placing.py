@@ -38,17 +38,18 @@ class Parts:
         self.parts = dict(parts)
         self.at_once = autoencoder.PIXELS_AT_ONCE
         self._shelf: Shelf | None = None
-        self._texts: dict[str, Text] = {}
+        self._texts: dict[tuple[str, str], Text] = {}
 
-    def remembered(self, prompt: str, embed: Callable[[str], Text]) -> Text:
+    def remembered(self, prompt: str, embed: Callable[[str], Text], *, kind: str = "") -> Text:
         """The prompt embedded, if it was among the last few: an edit asks for them many times, and the encoder is
-        large."""
-        if prompt not in self._texts:
+        large. `kind` tells apart what several ways of embedding give."""
+        key = (kind, prompt)
+        if key not in self._texts:
             self.use("text_encoder")
             if len(self._texts) == PROMPTS:
                 del self._texts[next(iter(self._texts))]
-            self._texts[prompt] = embed(prompt)
-        return self._texts[prompt]
+            self._texts[key] = embed(prompt)
+        return self._texts[key]
 
     def use(self, name: str) -> None:
         """Have a part ready for work."""

@@ -165,6 +165,8 @@ def find(model: str, *, revision: str | None = None) -> Place:
         same = [one for one in KNOWN.values() if next(iter(one.sources.values())) == model]
         sources: Mapping[str, str] = same[0].sources if same else {"": model}
         return Place(model, sources, same[0].native if same else None, revision)
+    if model.startswith((".", "~", "/")) or folder.is_absolute():
+        raise ModelError(f"there is no folder {model}: give one in a published layout, or a name of `vxedit models`")
     near = difflib.get_close_matches(model.lower(), NAMES, n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
-    raise ModelError(f"unknown model {model!r}; {hint}Give {', '.join(NAMES)}, a folder, or a hub id like owner/name")
+    raise ModelError(f"unknown model {model!r}; {hint}give {', '.join(NAMES)}, a folder, or a hub id like owner/name")

@@ -87,8 +87,9 @@ class Sizes:
     def check_generated(self, frames: int, height: int, width: int) -> Size:
         """`check` for a clip that is to be made, whose length has to be one that the model makes."""
         if 0 < frames <= self.max_frames and (legal := self.length.legal(frames)) != frames:
-            shorter = legal - self.length.step
-            choice = f"{shorter} or {legal}" if shorter >= self.length.legal(1) else f"{legal}"
+            nearest = (legal - self.length.step, legal)
+            possible = [n for n in nearest if self.length.legal(1) <= n <= self.max_frames] or [legal]
+            choice = " or ".join(map(str, possible))
             raise UsageError(f"this model doesn't make clips of {frames} frames: pass --num-frames {choice}")
         return self.check(frames, height, width)
 

@@ -65,9 +65,16 @@ class T5Text:
         """As Backbone.tokens."""
         return tokens.pieces(self.tokenizer, prompt, self.limit, self.prepare)
 
-    @torch.no_grad()
     def text(self, prompt: str) -> Text:
         """As Backbone.text: embeds (1, limit, D)."""
+        return self._read(prompt, zero_pads=self.zero_pads)
+
+    def padded(self, prompt: str) -> Text:
+        """`text` with what the encoder makes of the padding, in any case."""
+        return self._read(prompt, zero_pads=False)
+
+    @torch.no_grad()
+    def _read(self, prompt: str, *, zero_pads: bool) -> Text:
         pieces = self.tokens(prompt)
         told = self.tokenizer(
             self.prepare(prompt),
@@ -79,7 +86,9 @@ class T5Text:
         )
         ids, mask = (told[name].to(self.encoder.device) for name in ("input_ids", "attention_mask"))
         embeds = self.encoder(ids, attention_mask=mask if self.reads_mask else None)[0].float()
-        return Text(prompt, embeds * mask[..., None] if self.zero_pads else embeds, pieces)
+        if zero_pads:  # set, not multiplied: a narrow encoder may give what isn't finite there
+            embeds = embeds.masked_fill(mask[..., None] == 0, 0.0)
+        return Text(prompt, embeds, pieces)
 
 
 def real_columns(embeds: Tensor) -> Tensor:

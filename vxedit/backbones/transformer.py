@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vxedit.backbones.borrowed import recomputed_blocks
+from vxedit.backbones.borrowed import recomputed_blocks, to_recompute
 from vxedit.backbones.family import Facts
 from vxedit.backbones.flow import TIMESTEPS, scale_of
+from vxedit.backbones.identity import identity as identity_of
+from vxedit.backbones.layout import Layout
 from vxedit.backbones.placing import Parts, part_of
 from vxedit.backbones.protocol import Attention, Control, Layer, Parameterization, Piece, Schedule, Size, Text
 from vxedit.backbones.sizes import Length
 from vxedit.backbones.steering import chosen_layers
 from vxedit.errors import UsageError
-
-LARGE = 64 * 64 * 16
-"""Latent positions from which on a gradient's memory matters more than the time that recomputing takes."""
 
 MIDDLE = (0.25, 0.5)
 """The layers of the network, by the share of a pass that is over, whose maps are taken where nothing says which. Early
@@ -56,29 +56,39 @@ class Prompts(Protocol):
     def tokens(self, prompt: str) -> tuple[Piece, ...]: ...
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """The parts of a model, ready for work. `network`: the one whose weights are in the number format asked for (of
+    several `experts` the first); `patch`: frames, height and width of a token in latent cells; `channels` of its
+    latents."""
+
+    network: Any
+    codec: Codec
+    prompts: Prompts
+    layers: tuple[Layer, ...]
+    patch: tuple[int, int, int]
+    channels: int
+    experts: tuple[Any, ...] = ()
+
+
 class VideoTransformer(Parts):
     """A Backbone over a transformer whose tokens are the patches of a clip, in the order frames, height, width.
 
-    A family says with `forward` how its network is called. `network`: the one whose weights are in `dtype` (of several
-    experts the first); `experts`: all of them. `patch`: frames, height and width of a token in latent cells. `channels`
-    of its latents.
+    A family says with `loaded` how its parts are made and with `forward` how its network is called; with `told` what
+    else it takes from the model's files. `checkpoint_activations`: whether gradients are taken with recomputed
+    activations; None: where latents are large.
     """
 
     def __init__(
         self,
-        network: Any,
+        loaded: Loaded,
         facts: Facts,
         *,
-        codec: Codec,
-        prompts: Prompts,
-        layers: Sequence[Layer],
-        patch: tuple[int, int, int],
-        channels: int,
         name: str,
         identity: str,
-        experts: Sequence[Any] = (),
         checkpoint_activations: bool | None = None,
     ) -> None:
+        network, codec, prompts = loaded.network, loaded.codec, loaded.prompts
         self.name, self.identity = name, identity
         self.native: Size = facts.sizes.native
         self.max_frames = facts.sizes.max_frames
@@ -88,13 +98,44 @@ class VideoTransformer(Parts):
         self.shared_noise, self.per_frame = facts.shared_noise, False
         self.checkpoint_activations = checkpoint_activations
         self.network, self.codec, self.prompts = network, codec, prompts
-        self.patch, self.channels = patch, channels
-        self._facts, self._layers = facts, tuple(layers)
-        self._experts = tuple(experts) or (network,)
+        self.patch, self.channels = loaded.patch, loaded.channels
+        self._facts, self._layers = facts, loaded.layers
+        self._experts = loaded.experts or (network,)
         self._steering = chosen_layers(self._layers, facts.steering) if facts.steering else _middle(self._layers)
         networks = {part_of(i): expert for i, expert in enumerate(self._experts)}
         others = {"vae": codec.modules(), "text_encoder": prompts.modules()}
         super().__init__({**networks, **{name: nn.ModuleList(modules) for name, modules in others.items()}})
+
+    @classmethod
+    def load(
+        cls,
+        layout: Layout,
+        facts: Facts,
+        *,
+        name: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        checkpoint_activations: bool | None = None,
+    ) -> Self:
+        """Load every part of `layout` onto `device`, the network and the text encoder in `dtype`, the autoencoder,
+        whose errors would be every result's, in float32. Raises ModelError where one can't be."""
+        made = cls(
+            cls.loaded(layout, facts, device=device, dtype=dtype),
+            facts,
+            name=name,
+            identity=identity_of(layout),
+            checkpoint_activations=checkpoint_activations,
+        )
+        made.told(layout)
+        return made
+
+    @classmethod
+    def loaded(cls, layout: Layout, facts: Facts, *, device: torch.device, dtype: torch.dtype) -> Loaded:
+        """The parts, as for `load`."""
+        raise NotImplementedError
+
+    def told(self, layout: Layout) -> None:
+        """Take what else the model's files say."""
 
     def forward(self, x: Tensor, timestep: float, embeds: Tensor) -> Tensor:
         """The network's output (B, C, f, h, w) for latents x of that shape on the scale it was trained on, and embeds
@@ -173,11 +214,7 @@ class VideoTransformer(Parts):
         return self._facts.levels.schedule(steps, shape, invertible=invertible)
 
     def _recomputes(self, latents: Tensor, embeds: Tensor) -> bool:
-        if not (torch.is_grad_enabled() and (latents.requires_grad or embeds.requires_grad)):
-            return False
-        if self.checkpoint_activations is not None:
-            return self.checkpoint_activations
-        return latents[:, 0].numel() > LARGE
+        return to_recompute(latents, embeds, self.checkpoint_activations)
 
 
 def _middle(layers: Sequence[Layer]) -> tuple[str, ...]:

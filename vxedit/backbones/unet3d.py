@@ -8,14 +8,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vxedit.backbones import autoencoder, tokens
-from vxedit.backbones.borrowed import recomputed, text_per_frame
+from vxedit.backbones.borrowed import recomputed, text_per_frame, to_recompute
 from vxedit.backbones.control import attention_control
 from vxedit.backbones.families.unet3d import STEERING
 from vxedit.backbones.family import Facts
@@ -27,9 +27,6 @@ from vxedit.backbones.protocol import Attention, Control, Layer, Parameterizatio
 from vxedit.backbones.sizes import pixels_a_cell
 from vxedit.backbones.steering import chosen_layers
 from vxedit.backbones.unet3d_layers import attentions, text_layers
-
-LARGE = 64 * 64 * 16
-"""Latent positions from which on a gradient's memory matters more than the time that recomputing takes."""
 
 
 @dataclass(frozen=True)
@@ -83,15 +80,20 @@ class UNet3D(Parts):
         device: torch.device,
         dtype: torch.dtype,
         checkpoint_activations: bool | None = None,
-    ) -> UNet3D:
+    ) -> Self:
         """Load every part of `layout` onto `device`, the network in `dtype`. Raises ModelError where one can't be."""
         modules = Modules(
-            unet=load_part(layout, "unet", device=device, dtype=dtype),
+            unet=cls.load_network(layout, device=device, dtype=dtype),
             vae=load_part(layout, "vae", device=device, dtype=torch.float32),  # its errors would be every result's
             text_encoder=load_clip_text(layout, device=device),
             tokenizer=tokens.load_tokenizer(layout),
         )
         return cls(modules, facts, name=name, identity=identity(layout), checkpoint_activations=checkpoint_activations)
+
+    @classmethod
+    def load_network(cls, layout: Layout, *, device: torch.device, dtype: torch.dtype) -> Any:
+        """The network alone, as for `load`."""
+        return load_part(layout, "unet", device=device, dtype=dtype)
 
     def latent_shape(self, size: Size) -> tuple[int, int, int, int, int]:
         cell = pixels_a_cell(self._modules.vae.config)
@@ -135,7 +137,8 @@ class UNet3D(Parts):
                 text = text[:, 0]
             if self._control is not None:
                 borrowed.enter_context(attention_control(self.attentions(), self._control, latents.shape))
-            elif self._recomputes(latents, embeds):  # what is run again is run after the control has gone
+            elif to_recompute(latents, embeds, self.checkpoint_activations):
+                # Not under a control: what is run again is run after that has gone.
                 borrowed.enter_context(recomputed(self._modules.unet))
             moved = latents.to(self.device, self.dtype)
             output = self.forward(moved, timestep, text)
@@ -187,10 +190,3 @@ class UNet3D(Parts):
     @property
     def _text_limit(self) -> int:
         return tokens.text_limit(self._modules.tokenizer, self._facts.text_limit)
-
-    def _recomputes(self, latents: Tensor, embeds: Tensor) -> bool:
-        if not (torch.is_grad_enabled() and (latents.requires_grad or embeds.requires_grad)):
-            return False
-        if self.checkpoint_activations is not None:
-            return self.checkpoint_activations
-        return latents[:, 0].numel() > LARGE

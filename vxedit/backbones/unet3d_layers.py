@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
 from vxedit.backbones.protocol import Attention, AttentionKind, Layer
+from vxedit.backbones.text_attention import query_key
 
 OVER_TIME = ("temp_attentions", "motion_modules")
 """What the parts that look over time are called, in either network."""
@@ -50,24 +51,6 @@ def attentions(unet: nn.Module) -> tuple[Attention, ...]:
                     kind = "text" if name.endswith("attn2") else "space"
                 found.append(Attention(f"{part.name}.{name}", kind, module, 2**part.level))
     return tuple(found)
-
-
-def query_key(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Queries and keys (B', heads, N, d) and additive bias (B', 1, 1, L) or None, as the attention's own processor
-    makes them, from the arguments that the attention is called with."""
-    given = dict(zip(("hidden_states", "encoder_hidden_states", "attention_mask"), args, strict=False), **kwargs)
-    tokens, text, bias = given["hidden_states"], given["encoder_hidden_states"], given.get("attention_mask")
-    if module.norm_cross:
-        text = module.norm_encoder_hidden_states(text)
-    query, key = (
-        projected.unflatten(2, (module.heads, -1)).transpose(1, 2)
-        for projected in (module.to_q(tokens), module.to_k(text))
-    )
-    if module.norm_q is not None:
-        query = module.norm_q(query)
-    if module.norm_k is not None:
-        key = module.norm_k(key)
-    return query, key, None if bias is None else bias[:, None]
 
 
 def _parts(unet: Any) -> Iterator[Part]:

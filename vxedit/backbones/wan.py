@@ -5,21 +5,21 @@ Wan 2.2's large model has two experts, the first for the noisier levels; its 5B 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vxedit.backbones.family import Facts
 from vxedit.backbones.flow import TIMESTEPS
-from vxedit.backbones.identity import identity
 from vxedit.backbones.layout import Layout
 from vxedit.backbones.parts import load_part
 from vxedit.backbones.protocol import Layer
+from vxedit.backbones.text_attention import block_layers, query_key_normed_across
 from vxedit.backbones.texts import T5Text
-from vxedit.backbones.transformer import VideoTransformer
+from vxedit.backbones.transformer import Loaded, VideoTransformer
 from vxedit.backbones.video_vae import VideoVae
-from vxedit.errors import ModelError
 
 
 class Wan(VideoTransformer):
@@ -30,46 +30,28 @@ class Wan(VideoTransformer):
     by_token: bool = False
 
     @classmethod
-    def load(
-        cls,
-        layout: Layout,
-        facts: Facts,
-        *,
-        name: str,
-        device: torch.device,
-        dtype: torch.dtype,
-        checkpoint_activations: bool | None = None,
-    ) -> Wan:
-        """Load every part of `layout` onto `device`, the network and the text encoder in `dtype`. Raises ModelError
-        where one can't be."""
-        experts = [
+    def loaded(cls, layout: Layout, facts: Facts, *, device: torch.device, dtype: torch.dtype) -> Loaded:
+        experts = tuple(
             load_part(layout, part, device=device, dtype=dtype)
             for part in ("transformer", "transformer_2")
             if part in layout.configs
-        ]
-        ratio = layout.index.get("boundary_ratio")
-        if len(experts) == 2 and ratio is None:
-            raise ModelError(f"{layout.tree}: model_index.json lacks boundary_ratio, which says when each expert runs")
-        vae = load_part(layout, "vae", device=device, dtype=torch.float32)  # its errors would be every result's
-        prompts = T5Text.load(
-            layout, facts, kind="UMT5EncoderModel", device=device, dtype=dtype, reads_mask=True, zero_pads=True
         )
-        made = cls(
-            experts[0],
-            facts,
-            codec=_codec(vae, facts),
-            prompts=prompts,
-            layers=text_layers(experts),
-            patch=tuple(experts[0].config.patch_size),
-            channels=int(experts[0].config.in_channels),
-            name=name,
-            identity=identity(layout),
+        network = experts[0]
+        return Loaded(
+            network,
+            codec(load_part(layout, "vae", device=device, dtype=torch.float32), facts),
+            T5Text.load(
+                layout, facts, kind="UMT5EncoderModel", device=device, dtype=dtype, reads_mask=True, zero_pads=True
+            ),
+            text_layers(experts),
+            patch=tuple(network.config.patch_size),
+            channels=int(network.config.in_channels),
             experts=experts,
-            checkpoint_activations=checkpoint_activations,
         )
-        made.boundary = TIMESTEPS * float(ratio) if len(experts) == 2 and ratio is not None else 0.0
-        made.by_token = bool(layout.index.get("expand_timesteps", False))
-        return made
+
+    def told(self, layout: Layout) -> None:
+        self.boundary = TIMESTEPS * float(layout.index.get("boundary_ratio") or 0.0)
+        self.by_token = bool(layout.index.get("expand_timesteps", False))
 
     def expert(self, timestep: float) -> int:
         return 0 if timestep >= self.boundary else 1
@@ -84,34 +66,16 @@ class Wan(VideoTransformer):
         return output
 
 
-def text_layers(experts: list[Any]) -> tuple[Layer, ...]:
-    """The blocks' attentions to the text, first to run first; the second expert's stand in for the first's."""
-    count, stride = len(experts[0].blocks), experts[0].config.patch_size[1]
-    return tuple(
-        Layer(
-            name=f"blocks.{i}.attn2",
-            module=block.attn2,
-            qk=query_key,
-            share=(i + 0.5) / count,
-            stride=stride,
-            twins=tuple(expert.blocks[i].attn2 for expert in experts[1:]),
-        )
-        for i, block in enumerate(experts[0].blocks)
-    )
+def text_layers(experts: Sequence[Any]) -> tuple[Layer, ...]:
+    """The blocks' attentions to the text; the second expert's stand in for the first's. They are called by position,
+    without a mask: the padding takes part."""
+    first, *others = (expert.blocks for expert in experts)
+    stride = experts[0].config.patch_size[1]
+    return block_layers(first, "blocks.0.attn2", query_key_normed_across, stride=stride, experts=others)
 
 
-def query_key(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Queries (B, heads, N, d) and keys (B, heads, L, d), normalised across the heads before they are parted; no bias:
-    the padding takes part."""
-    attn: Any = module
-    given = dict(zip(("hidden_states", "encoder_hidden_states"), args, strict=False), **kwargs)
-    query = attn.norm_q(attn.to_q(given["hidden_states"]))
-    key = attn.norm_k(attn.to_k(given["encoder_hidden_states"]))
-    query, key = (tokens.unflatten(2, (attn.heads, -1)).transpose(1, 2) for tokens in (query, key))
-    return query, key, None
-
-
-def _codec(vae: Any, facts: Facts) -> VideoVae:
+def codec(vae: Any, facts: Facts) -> VideoVae:
+    """AutoencoderKLWan, whose latents have a mean and a spread of their own in every channel."""
     mean, std = (
         torch.tensor(numbers, device=vae.device).view(1, -1, 1, 1, 1)
         for numbers in (vae.config.latents_mean, vae.config.latents_std)

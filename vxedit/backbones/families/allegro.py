@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vxedit.backbones.family import OF_TRANSFORMERS, SCHEDULER, T5, Facts, Family, Known, Part
+from vxedit.backbones.families.settings import most_frames, native_size, steering
+from vxedit.backbones.family import OF_TRANSFORMERS, SCHEDULER, T5, Facts, Family, Known, Part, lowered
 from vxedit.backbones.noise import noise
 from vxedit.backbones.protocol import Size
 from vxedit.backbones.sizes import Length, Sizes, pixels_a_cell
@@ -19,31 +20,26 @@ STEP = 4
 
 def facts(layout: Layout, native: Size | None) -> Facts:
     network, vae = layout.configs["transformer"], layout.configs["vae"]
-    settings, cell, step = layout.settings, pixels_a_cell(vae), int(vae.get("temporal_compression_ratio", STEP))
+    cell, step = pixels_a_cell(vae), int(vae.get("temporal_compression_ratio", STEP))
     # What a configuration leaves out has the network's defaults.
-    frames, height, width = native or Size(
+    sample = Size(
         network.get("sample_frames", 22) * step,
         network.get("sample_height", 90) * cell,
         network.get("sample_width", 160) * cell,
     )
-    size = Size(settings.get("frames", frames), settings.get("height", height), settings.get("width", width))
+    size = native_size(layout, native or sample)
     return Facts(
         sizes=Sizes(
             native=size,
             multiple=cell * int(network.get("patch_size", 2)),
-            max_frames=settings.get("max_frames", size.frames),
+            max_frames=most_frames(layout, size.frames),
             length=Length(first=step, step=step, least=step),
         ),
         levels=noise({"timestep_spacing": "linspace"} | dict(layout.configs["scheduler"])),
         text_limit=TEXT_COLUMNS,
-        steering=tuple(settings.get("steering_layers", ())),
+        steering=steering(layout),
         prepare=lowered,
     )
-
-
-def lowered(prompt: str) -> str:
-    """The prompt in small letters, as the model was trained to read it, every character where it was."""
-    return "".join(small if len(small := letter.lower()) == 1 else letter for letter in prompt)
 
 
 ALLEGRO = Family(

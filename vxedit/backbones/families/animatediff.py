@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from vxedit.backbones.families.settings import most_frames, steering
 from vxedit.backbones.families.unet3d import STEERING, sizes
 from vxedit.backbones.family import CLIP, OF_TRANSFORMERS, SCHEDULER, Facts, Family, Known, Part
 from vxedit.backbones.noise import noise
@@ -31,7 +32,7 @@ otherwise."""
 
 
 def facts(layout: Layout, native: Size | None) -> Facts:
-    network, settings = layout.configs["unet"], layout.settings
+    network = layout.configs["unet"]
     adapter = layout.configs.get("motion_adapter")
     motion = network if adapter is None else adapter
     _check(layout, motion)
@@ -39,11 +40,11 @@ def facts(layout: Layout, native: Size | None) -> Facts:
     most = int(motion.get("motion_max_seq_length", MOST_FRAMES))
     scheduler: dict[str, Any] = dict(layout.configs["scheduler"])
     return Facts(
-        sizes=replace(shapes, max_frames=min(most, settings.get("max_frames", most))),
+        sizes=replace(shapes, max_frames=min(most, most_frames(layout, most))),
         levels=noise(scheduler if adapter is None else scheduler | TRAINED_WITH),
         text_limit=layout.configs["text_encoder"].get("max_position_embeddings", 77),
-        steering=tuple(settings.get("steering_layers", STEERING)),
-        shared_noise=float(settings.get("shared_noise", 0.0)),
+        steering=steering(layout, STEERING),
+        shared_noise=float(layout.settings.get("shared_noise", 0.0)),
         per_frame=True,
         controls=True,
     )

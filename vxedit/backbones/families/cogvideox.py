@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vxedit.backbones.families.settings import most_frames, native_size, refuse_pictures, steering
 from vxedit.backbones.family import OF_TRANSFORMERS, SCHEDULER, T5, Facts, Family, Known, Part
 from vxedit.backbones.noise import noise
 from vxedit.backbones.protocol import Size
 from vxedit.backbones.sizes import Length, Sizes, pixels_a_cell
-from vxedit.errors import ModelError
 
 if TYPE_CHECKING:
     from vxedit.backbones.layout import Layout
 
-TEXT_COLUMNS = 226
+TEXT_COLUMNS, CHANNELS = 226, 16
 LATER_SIDES, LATER_FRAMES = (768, 1360), 161
 """Of 1.5: the height and width it was trained on, which its configuration doesn't say (its sample size is the end of
 the rotary positions), and the longest clip in one piece."""
@@ -36,30 +36,24 @@ class TokenLength(Length):
 
 
 def facts(layout: Layout, native: Size | None) -> Facts:
-    network, vae, settings = layout.configs["transformer"], layout.configs["vae"], layout.settings
-    taken, given = network.get("in_channels", 16), network.get("out_channels", 16)
-    if taken != given:
-        raise ModelError(
-            f"{layout.tree}: the network takes {taken} channels and gives {given}, so it continues a picture: take a "
-            "text-to-video CogVideoX, such as cogvideox-2b"
-        )
+    network, vae = layout.configs["transformer"], layout.configs["vae"]
+    taken, given = (network.get(side, CHANNELS) for side in ("in_channels", "out_channels"))
+    refuse_pictures(layout, taken, given or CHANNELS, instead="cogvideox-2b")
     cell, deep = pixels_a_cell(vae), network.get("patch_size_t")
     tall, wide = (network.get(side, usual) * cell for side, usual in (("sample_height", 60), ("sample_width", 90)))
-    size = native or Size(network.get("sample_frames", 49), *(LATER_SIDES if deep else (tall, wide)))
-    size = Size(
-        settings.get("frames", size.frames), settings.get("height", size.height), settings.get("width", size.width)
-    )
+    sample = Size(network.get("sample_frames", 49), *(LATER_SIDES if deep else (tall, wide)))
+    size = native_size(layout, native or sample)
     most = max(LATER_FRAMES, size.frames) if deep else size.frames
     return Facts(
         sizes=Sizes(
             native=size,
             multiple=cell * int(network.get("patch_size", 2)),
-            max_frames=settings.get("max_frames", most),
+            max_frames=most_frames(layout, most),
             length=TokenLength(step=int(vae.get("temporal_compression_ratio", 4)), deep=deep or 1),
         ),
         levels=noise(layout.configs["scheduler"]),
         text_limit=network.get("max_text_seq_length", TEXT_COLUMNS),
-        steering=tuple(settings.get("steering_layers", ())),
+        steering=steering(layout),
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vxedit.backbones.families.allegro import lowered
-from vxedit.backbones.family import OF_TRANSFORMERS, SCHEDULER, T5, Facts, Family, Known, Part
+from vxedit.backbones.families.settings import most_frames, native_size, steering
+from vxedit.backbones.family import OF_TRANSFORMERS, SCHEDULER, T5, Facts, Family, Known, Part, lowered
 from vxedit.backbones.noise import noise
 from vxedit.backbones.protocol import Size
 from vxedit.backbones.sizes import Length, Sizes, pixels_a_cell
@@ -17,22 +17,21 @@ TEXT_COLUMNS = 120
 
 
 def facts(layout: Layout, native: Size | None) -> Facts:
-    network, settings = layout.configs["transformer"], layout.settings
+    network = layout.configs["transformer"]
     cell = pixels_a_cell(layout.configs["vae"])
     # What a configuration leaves out has the network's defaults.
     trained, side = int(network.get("video_length", 16)), int(network.get("sample_size", 64)) * cell
-    frames, height, width = native or Size(trained, side, side)
-    size = Size(settings.get("frames", frames), settings.get("height", height), settings.get("width", width))
+    size = native_size(layout, native or Size(trained, side, side))
     return Facts(
         sizes=Sizes(
             native=size,
             multiple=cell * int(network["patch_size"]),
-            max_frames=settings.get("max_frames", max(trained, size.frames)),
+            max_frames=most_frames(layout, max(trained, size.frames)),
             length=Length(least=trained),
         ),
         levels=noise(layout.configs["scheduler"]),
         text_limit=TEXT_COLUMNS,
-        steering=tuple(settings.get("steering_layers", ())),
+        steering=steering(layout),
         prepare=lowered,
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from vxedit.backbones.families.settings import most_frames, native_size, steering
 from vxedit.backbones.family import OF_TRANSFORMERS, SCHEDULER, T5, Facts, Family, Known, Part
 from vxedit.backbones.flow import Flow, shifted
 from vxedit.backbones.protocol import Size
@@ -36,20 +37,16 @@ def facts(layout: Layout, native: Size | None) -> Facts:
             f"{layout.tree}: transformer/config.json has patches of {got[0]} cells and {got[1]} frames, vxedit knows "
             "LTX-Video with 1 and 1: take a model that `vxedit models` lists"
         )
-    settings, (cell, step) = layout.settings, packing(vae)
-    size = native or NATIVE
-    size = Size(
-        settings.get("frames", size.frames), settings.get("height", size.height), settings.get("width", size.width)
-    )
-    length = Length(step=step)
+    cell, step = packing(vae)
+    size, length = native_size(layout, native or NATIVE), Length(step=step)
     tokens = length.latents(size.frames) * (size.height // cell) * (size.width // cell)
     return Facts(
         sizes=Sizes(
-            native=size, multiple=cell, max_frames=settings.get("max_frames", max(FRAMES, size.frames)), length=length
+            native=size, multiple=cell, max_frames=most_frames(layout, max(FRAMES, size.frames)), length=length
         ),
         levels=Flow(linear_quadratic) if is_later(layout) else by_scheduler(scheduler, tokens),
         text_limit=LATER_COLUMNS if is_later(layout) else TEXT_COLUMNS,
-        steering=tuple(settings.get("steering_layers", ())),
+        steering=steering(layout),
     )
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from vxedit.backbones.family import OF_TRANSFORMERS, T5, Facts, Family, Known, Part
+from vxedit.backbones.families.settings import most_frames, native_size, steering
+from vxedit.backbones.family import OF_TRANSFORMERS, T5, Facts, Family, Known, Part, lowered
 from vxedit.backbones.flow import Flow, shifted
 from vxedit.backbones.opensora.chunks import Chunks
 from vxedit.backbones.protocol import Size
@@ -28,6 +29,8 @@ BASE_SIDE = 512
 TEXT_COLUMNS = 300
 CHUNK = 17
 CELL = 8
+HALVED = (False, True, True)
+"""After which of its levels the autoencoder halves time."""
 
 SCORE = " aesthetic score: 6.5."
 """What the authors end every prompt with."""
@@ -35,7 +38,7 @@ SCORE = " aesthetic score: 6.5."
 
 def prepared(prompt: str) -> str:
     """The prompt in small letters, with the score that the network was trained to read after it."""
-    small = "".join(letter.lower() if len(letter.lower()) == 1 else letter for letter in prompt)
+    small = lowered(prompt)
     return small if "aesthetic score:" in small else f"{small}{SCORE}"
 
 
@@ -47,24 +50,24 @@ def resolution_warp(u: float, shape: Sequence[int] | None, *, native: Sequence[i
 
 
 def facts(layout: Layout, native: Size | None) -> Facts:
-    network, vae, settings = layout.configs["transformer"], layout.configs["vae"], layout.settings
-    size = native or NATIVE
-    size = Size(*(settings.get(name, getattr(size, name)) for name in Size._fields))
+    network, vae = layout.configs["transformer"], layout.configs["vae"]
+    size = native_size(layout, native or NATIVE)
     widths = (vae.get("vae_2d") or {}).get("block_out_channels")
     cell = CELL if widths is None else 2 ** (len(widths) - 1)
     chunk = int(vae.get("micro_frame_size") or CHUNK)
-    length = Chunks(first=chunk, step=chunk)
+    halved = (vae.get("vae_temporal") or {}).get("temporal_downsample", HALVED)
+    length = Chunks(first=chunk, step=chunk, factor=2 ** sum(halved))
     shape = (1, 4, length.latents(size.frames), size.height // cell, size.width // cell)
     return Facts(
         sizes=Sizes(
             native=size,
             multiple=cell * int(network.get("patch_size", (1, 2, 2))[1]),
-            max_frames=settings.get("max_frames", max(MOST_FRAMES, size.frames)),
+            max_frames=most_frames(layout, max(MOST_FRAMES, size.frames)),
             length=length,
         ),
         levels=Flow(partial(resolution_warp, native=shape, cell=cell)),
         text_limit=int(network.get("model_max_length", TEXT_COLUMNS)),
-        steering=tuple(settings.get("steering_layers", ())),
+        steering=steering(layout),
         prepare=prepared,
         controls=True,
     )

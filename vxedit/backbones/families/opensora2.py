@@ -8,6 +8,7 @@ from functools import partial
 from math import sqrt
 from typing import TYPE_CHECKING
 
+from vxedit.backbones.families.settings import most_frames, native_size, steering
 from vxedit.backbones.family import OF_TRANSFORMERS, Facts, Family, Known, Part, Tokenizer
 from vxedit.backbones.flow import Flow, shifted
 from vxedit.backbones.protocol import Size
@@ -34,20 +35,17 @@ T5_FOLDER, CLIP_FOLDER = "google/t5-v1_1-xxl", "openai/clip-vit-large-patch14"
 
 
 def facts(layout: Layout, native: Size | None) -> Facts:
-    settings, size = layout.settings, native or NATIVE
-    size = Size(
-        settings.get("frames", size.frames), settings.get("height", size.height), settings.get("width", size.width)
-    )
+    size = native_size(layout, native or NATIVE)
     return Facts(
         sizes=Sizes(
             native=size,
             multiple=CELL_PX * PATCH,
-            max_frames=settings.get("max_frames", max(FRAMES, size.frames)),
+            max_frames=most_frames(layout, max(FRAMES, size.frames)),
             length=Length(step=STEP),
         ),
         levels=Flow(partial(shifted_by_size, native=size)),
         text_limit=TEXT_COLUMNS,
-        steering=tuple(settings.get("steering_layers", ())),
+        steering=steering(layout),
         prepare=with_motion,
     )
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from vxedit.backbones.families.allegro import lowered
-from vxedit.backbones.family import Facts, Family, Known, Part, Tokenizer
+from vxedit.backbones.families.settings import most_frames, native_size, steering
+from vxedit.backbones.family import OF_TRANSFORMERS, Facts, Family, Known, Part, Tokenizer, lowered
 from vxedit.backbones.noise import noise
 from vxedit.backbones.protocol import Size
 from vxedit.backbones.sizes import Length, Sizes
@@ -28,23 +28,22 @@ are."""
 
 
 def facts(layout: Layout, native: Size | None) -> Facts:
-    network, settings = layout.configs["transformer"], layout.settings
+    network = layout.configs["transformer"]
     sample = network.get("sample_size") or (90, 160)
     tall, wide = (sample, sample) if isinstance(sample, int) else sample
     length = Length(first=1, step=STEP)
     frames = 1 + STEP * (int(network.get("sample_size_t") or 24) - 1)
-    frames, height, width = native or Size(frames, CELL_PX * tall, CELL_PX * wide)
-    size = Size(settings.get("frames", frames), settings.get("height", height), settings.get("width", width))
+    size = native_size(layout, native or Size(frames, CELL_PX * tall, CELL_PX * wide))
     return Facts(
         sizes=Sizes(
             native=size,
             multiple=CELL_PX * int(network.get("patch_size", 2)),
-            max_frames=settings.get("max_frames", size.frames),
+            max_frames=most_frames(layout, size.frames),
             length=length,
         ),
         levels=noise(SCHEDULER),
         text_limit=TEXT_COLUMNS,
-        steering=tuple(settings.get("steering_layers", ())),
+        steering=steering(layout),
         prepare=lowered,
     )
 
@@ -56,7 +55,7 @@ def _family(folder: str, known: tuple[Known, ...] = ()) -> Family:
         parts=(
             Part("transformer", ("OpenSoraT2V",), folder=folder),
             Part("vae", ("CausalVAEModel",), stems=("checkpoint",)),
-            Part("text_encoder", stems=("model", "pytorch_model")),
+            Part("text_encoder", stems=OF_TRANSFORMERS),
         ),
         tokenizer=Tokenizer("t5", "text_encoder"),
         facts=facts,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vxedit.backbones.families.settings import most_frames, native_size, steering
 from vxedit.backbones.family import CLIP, OF_TRANSFORMERS, SCHEDULER, Facts, Family, Known, Part
 from vxedit.backbones.noise import noise
 from vxedit.backbones.protocol import Size
@@ -24,13 +25,12 @@ MOST_TIMES_NATIVE = 3
 
 
 def facts(layout: Layout, native: Size | None) -> Facts:
-    settings = layout.settings
     return Facts(
         sizes=sizes(layout, native),
         levels=noise(layout.configs["scheduler"]),
         text_limit=layout.configs["text_encoder"].get("max_position_embeddings", 77),
-        steering=tuple(settings.get("steering_layers", STEERING)),
-        shared_noise=float(settings.get("shared_noise", 0.0)),
+        steering=steering(layout, STEERING),
+        shared_noise=float(layout.settings.get("shared_noise", 0.0)),
         per_frame=True,
         controls=True,
     )
@@ -39,14 +39,13 @@ def facts(layout: Layout, native: Size | None) -> Facts:
 def sizes(layout: Layout, native: Size | None) -> Sizes:
     """Which clips the model can do: as its model_index.json says under "vxedit", else `native`, else the network's
     sample size."""
-    network, settings = layout.configs["unet"], layout.settings
+    network = layout.configs["unet"]
     cell = pixels_a_cell(layout.configs["vae"])
     sample = network.get("sample_size") or 32
     tall, wide = (sample, sample) if isinstance(sample, int) else sample
-    frames, height, width = native or Size(FRAMES, tall * cell, wide * cell)
-    size = Size(settings.get("frames", frames), settings.get("height", height), settings.get("width", width))
+    size = native_size(layout, native or Size(FRAMES, tall * cell, wide * cell))
     halvings = len(network["block_out_channels"]) - 1
-    most = settings.get("max_frames", MOST_TIMES_NATIVE * size.frames)
+    most = most_frames(layout, MOST_TIMES_NATIVE * size.frames)
     return Sizes(native=size, multiple=cell * 2**halvings, max_frames=most)
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from vxedit.backbones.families.settings import most_frames, native_size, refuse_pictures, steering
 from vxedit.backbones.family import OF_TRANSFORMERS, SCHEDULER, T5, Facts, Family, Known, Part
 from vxedit.backbones.flow import Flow, fixed_shift
 from vxedit.backbones.protocol import Size
 from vxedit.backbones.sizes import Length, Sizes
+from vxedit.errors import ModelError
 
 if TYPE_CHECKING:
     from vxedit.backbones.layout import Layout
 
 TEXT_COLUMNS = 512
+CHANNELS = 16
 SHIFT = 3.0
 """The scheduler's, where it doesn't say."""
 NATIVE = Size(81, 480, 832)
@@ -22,24 +25,36 @@ FRAMES = 81
 
 
 def facts(layout: Layout, native: Size | None) -> Facts:
+    _check_experts(layout)
     network, vae, scheduler = (layout.configs[part] for part in ("transformer", "vae", "scheduler"))
-    settings, cell = layout.settings, int(vae.get("scale_factor_spatial") or 8)
-    size = native or NATIVE
-    size = Size(
-        settings.get("frames", size.frames), settings.get("height", size.height), settings.get("width", size.width)
-    )
+    taken = network.get("in_channels", CHANNELS)
+    refuse_pictures(layout, taken, network.get("out_channels") or taken, instead="wan-1.3b")
+    size, cell = native_size(layout, native or NATIVE), int(vae.get("scale_factor_spatial") or 8)
     shift = float(scheduler.get("flow_shift") or scheduler.get("shift") or SHIFT)
     return Facts(
         sizes=Sizes(
             native=size,
-            multiple=cell * int(network["patch_size"][1]),
-            max_frames=settings.get("max_frames", max(FRAMES, size.frames)),
+            multiple=cell * int(network.get("patch_size", (1, 2, 2))[1]),
+            max_frames=most_frames(layout, max(FRAMES, size.frames)),
             length=Length(step=int(vae.get("scale_factor_temporal") or 4)),
         ),
         levels=Flow(partial(fixed_shift, shift=shift)),
         text_limit=TEXT_COLUMNS,
-        steering=tuple(settings.get("steering_layers", ())),
+        steering=steering(layout),
     )
+
+
+def _check_experts(layout: Layout) -> None:
+    ratio, two = layout.index.get("boundary_ratio"), "transformer_2" in layout.configs
+    if two and ratio is None:
+        raise ModelError(
+            f"{layout.tree}: model_index.json lacks boundary_ratio, which says when each expert runs: get it again"
+        )
+    if ratio is not None and not two:
+        raise ModelError(
+            f"{layout.tree}: model_index.json has boundary_ratio {ratio}, by which there are two experts, and the "
+            "second, transformer_2, isn't there: get the model's files again"
+        )
 
 
 WAN = Family(

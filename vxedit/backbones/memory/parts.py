@@ -1,15 +1,11 @@
-"""The number of a part's weights: read from its file's header, or counted on a network that has none."""
+"""The number of a part's weights, read from its file's header."""
 
 from __future__ import annotations
 
 import json
 import math
 import struct
-from collections.abc import Callable
 from pathlib import Path
-
-import torch
-from torch import nn
 
 from vxedit.errors import ModelError
 
@@ -31,9 +27,3 @@ def parameters_in(file: Path) -> int:
         return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as err:
         raise ModelError(f"{file} can't be read as safetensors ({err}): get the model's files again") from err
-
-
-def parameters_of(build: Callable[[], nn.Module]) -> int:
-    """The number of weights of the network that `build` makes, without making them: it is built on no device."""
-    with torch.device("meta"):
-        return sum(weight.numel() for weight in build().parameters())

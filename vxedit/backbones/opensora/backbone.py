@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from vxedit.backbones.family import Facts
-from vxedit.backbones.identity import identity
 from vxedit.backbones.layout import Layout
 from vxedit.backbones.opensora.codec import OpenSoraCodec
 from vxedit.backbones.opensora.control import Grid, attention_control, attentions
@@ -19,7 +18,7 @@ from vxedit.backbones.opensora.stdit3 import STDiT3
 from vxedit.backbones.opensora.vae import OpenSoraVAE
 from vxedit.backbones.protocol import Attention, Control, Layer
 from vxedit.backbones.texts import T5Text, real_columns
-from vxedit.backbones.transformer import VideoTransformer
+from vxedit.backbones.transformer import Loaded, VideoTransformer
 
 FPS = 24.0
 """Frames a second that the network is told: most of what it was trained on."""
@@ -31,34 +30,17 @@ class OpenSora(VideoTransformer):
     _control: Control | None = None
 
     @classmethod
-    def load(
-        cls,
-        layout: Layout,
-        facts: Facts,
-        *,
-        name: str,
-        device: torch.device,
-        dtype: torch.dtype,
-        checkpoint_activations: bool | None = None,
-    ) -> OpenSora:
-        """Load every part of `layout` onto `device`, the network and the text encoder in `dtype`. Raises ModelError
-        where one can't be."""
+    def loaded(cls, layout: Layout, facts: Facts, *, device: torch.device, dtype: torch.dtype) -> Loaded:
         network = load_own(layout, "transformer", STDiT3.from_config, device=device, dtype=dtype)
-        vae = load_own(layout, "vae", OpenSoraVAE, device=device, dtype=torch.float32)
-        prompts = T5Text.load(
-            layout, facts, kind="T5EncoderModel", device=device, dtype=dtype, reads_mask=True, zero_pads=True
-        )
-        return cls(
+        return Loaded(
             network,
-            facts,
-            codec=OpenSoraCodec(vae),
-            prompts=prompts,
-            layers=text_layers(network),
+            OpenSoraCodec(load_own(layout, "vae", OpenSoraVAE, device=device, dtype=torch.float32)),
+            T5Text.load(
+                layout, facts, kind="T5EncoderModel", device=device, dtype=dtype, reads_mask=True, zero_pads=True
+            ),
+            text_layers(network),
             patch=network.config.patch_size,
             channels=network.config.in_channels,
-            name=name,
-            identity=identity(layout),
-            checkpoint_activations=checkpoint_activations,
         )
 
     def forward(self, x: Tensor, timestep: float, embeds: Tensor) -> Tensor:
@@ -77,7 +59,8 @@ class OpenSora(VideoTransformer):
     def unconditional(self, prompt: str) -> Tensor:
         """The network's own states for no text, in as many columns as the prompt has."""
         real = real_columns(self.text(prompt).embeds)
-        return self.network.y_embedder.y_embedding[None].float() * real[..., None]
+        # The network may be waiting where the text isn't.
+        return self.network.y_embedder.y_embedding[None].float().to(real.device) * real[..., None]
 
     def predict(self, latents: Tensor, timestep: float, embeds: Tensor) -> Tensor:
         if self._control is None:

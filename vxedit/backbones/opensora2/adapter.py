@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,17 +10,16 @@ from torch import Tensor
 
 from vxedit.backbones.family import Facts
 from vxedit.backbones.flow import TIMESTEPS
-from vxedit.backbones.identity import identity
 from vxedit.backbones.layout import Layout, first_line
 from vxedit.backbones.opensora2.convert import build_network
 from vxedit.backbones.opensora2.layers import text_layers
 from vxedit.backbones.opensora2.packing import PATCH, pack, places, unpack
 from vxedit.backbones.opensora2.prompts import T5AndClip, parted
 from vxedit.backbones.opensora2.vae_convert import build_vae
-from vxedit.backbones.parts import load_part
+from vxedit.backbones.parts import load_part, unreported
 from vxedit.backbones.texts import T5Text
 from vxedit.backbones.tokens import load_tokenizer
-from vxedit.backbones.transformer import VideoTransformer
+from vxedit.backbones.transformer import Loaded, VideoTransformer
 from vxedit.backbones.video_vae import VideoVae
 from vxedit.errors import ModelError
 
@@ -30,37 +28,17 @@ class OpenSora2(VideoTransformer):
     """A Backbone over the published Open_Sora_v2.safetensors, as FluxTransformer2DModel."""
 
     @classmethod
-    def load(
-        cls,
-        layout: Layout,
-        facts: Facts,
-        *,
-        name: str,
-        device: torch.device,
-        dtype: torch.dtype,
-        checkpoint_activations: bool | None = None,
-    ) -> OpenSora2:
-        """Load every part of `layout` onto `device`, the network and T5 in `dtype`. Raises ModelError where one can't
-        be."""
+    def loaded(cls, layout: Layout, facts: Facts, *, device: torch.device, dtype: torch.dtype) -> Loaded:
         network = load_published(layout, "transformer", build_network, device=device, dtype=dtype)
-        vae = load_published(layout, "vae", build_vae, device=device, dtype=torch.float32)  # as for every family
-        return cls(
+        vae = load_published(layout, "vae", build_vae, device=device, dtype=torch.float32)
+        cell, scale = int(vae.config.spatial_compression_ratio), float(vae.config.scaling_factor)
+        return Loaded(
             network,
-            facts,
-            codec=VideoVae(
-                vae,
-                facts.sizes.length,
-                int(vae.config.spatial_compression_ratio),
-                0.0,
-                float(vae.config.scaling_factor),
-            ),
-            prompts=load_prompts(layout, facts, device=device, dtype=dtype),
-            layers=text_layers(network),
+            VideoVae(vae, facts.sizes.length, cell, 0.0, scale),
+            load_prompts(layout, facts, device=device, dtype=dtype),
+            text_layers(network),
             patch=(1, PATCH, PATCH),
             channels=int(network.config.in_channels) // PATCH**2,
-            name=name,
-            identity=identity(layout),
-            checkpoint_activations=checkpoint_activations,
         )
 
     def forward(self, x: Tensor, timestep: float, embeds: Tensor) -> Tensor:
@@ -100,20 +78,6 @@ def load_prompts(layout: Layout, facts: Facts, *, device: torch.device, dtype: t
     t5 = T5Text.load(
         layout, facts, kind="T5EncoderModel", device=device, dtype=dtype, reads_mask=False, zero_pads=False
     )
-    with unreported():
+    with unreported("transformers"):  # it would warn of the half for pictures, which is published too
         clip = load_part(layout, "text_encoder_2", device=device, dtype=torch.float32, kind=CLIPTextModel)
     return T5AndClip(t5, load_tokenizer(layout, layout.family.second_tokenizer), clip)
-
-
-@contextlib.contextmanager
-def unreported() -> Iterator[None]:
-    """While this is open, transformers doesn't warn of weights that a file has beyond those asked for: CLIP's is
-    published with the half for pictures. Of missing ones load_part tells."""
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)

@@ -5,23 +5,22 @@ Lin et al. 2024, arXiv 2412.00131.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
-from vxedit.backbones.allegro import Allegro
+from vxedit.backbones.allegro import Allegro, loaded
 from vxedit.backbones.families.opensora_plan import CELL_PX, STEP
 from vxedit.backbones.family import Facts
-from vxedit.backbones.identity import identity
 from vxedit.backbones.layout import Layout, first_line
 from vxedit.backbones.opensora_plan.causal_vae import SCALE, CausalVae, causal_vae_config, published_weights
-from vxedit.backbones.parts import load_part
+from vxedit.backbones.parts import load_part, unreported
 from vxedit.backbones.sizes import Length
 from vxedit.backbones.texts import T5Text
 from vxedit.backbones.tiles import Axis, Run, Runs, faded, sharing_a_frame
+from vxedit.backbones.transformer import Loaded
 from vxedit.backbones.video_vae import VideoVae
 from vxedit.errors import ModelError
 
@@ -41,18 +40,8 @@ class OpenSoraPlan(Allegro):
     """A Backbone over Open-Sora-Plan's published parts."""
 
     @classmethod
-    def load(
-        cls,
-        layout: Layout,
-        facts: Facts,
-        *,
-        name: str,
-        device: torch.device,
-        dtype: torch.dtype,
-        checkpoint_activations: bool | None = None,
-    ) -> Allegro:
-        """Load every part of `layout` onto `device`, the network and the text encoder in `dtype`. Raises ModelError
-        where one can't be, or the network is one of the authors' others."""
+    def loaded(cls, layout: Layout, facts: Facts, *, device: torch.device, dtype: torch.dtype) -> Loaded:
+        """As VideoTransformer's. Raises ModelError also where the network is one of the authors' others."""
         from diffusers import AllegroTransformer3DModel
 
         for setting, wanted in SAME_AS_ALLEGRO.items():
@@ -61,33 +50,12 @@ class OpenSoraPlan(Allegro):
                     f"{layout.folder('transformer')}/config.json has {setting} {got!r}, vxedit's network {wanted!r}: "
                     "take a network of Open-Sora-Plan 1.2.0"
                 )
-        with _settings_may_be_unknown():
+        with unreported("diffusers"):  # it would warn that the configuration is that of another class
             network = load_part(layout, "transformer", device=device, dtype=dtype, kind=AllegroTransformer3DModel)
         prompts = T5Text.load(
             layout, facts, kind="MT5EncoderModel", device=device, dtype=dtype, reads_mask=True, zero_pads=True
         )
-        return cls.over(
-            network,
-            facts,
-            codec(load_vae(layout, device=device)),
-            prompts,
-            name=name,
-            identity=identity(layout),
-            checkpoint_activations=checkpoint_activations,
-        )
-
-
-@contextlib.contextmanager
-def _settings_may_be_unknown() -> Iterator[None]:
-    """While this is open, diffusers doesn't warn that the configuration is that of another class."""
-    from diffusers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
+        return loaded(network, codec(load_vae(layout, device=device)), prompts)
 
 
 def load_vae(layout: Layout, *, device: torch.device) -> CausalVae:

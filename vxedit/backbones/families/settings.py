@@ -1,0 +1,59 @@
+"""What every family reads of a model's files in the same way. Nothing here needs torch.
+
+model_index.json may say under "vxedit": `frames`, `height` and `width`, what the model was trained on; `max_frames`,
+the longest clip in one piece; `steering_layers`, patterns of the layers whose maps localise best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from vxedit.backbones.protocol import Size
+from vxedit.errors import ModelError
+
+if TYPE_CHECKING:
+    from vxedit.backbones.layout import Layout
+
+
+def native_size(layout: Layout, usual: Size) -> Size:
+    """What the model was trained on: `usual` as far as the settings don't say otherwise. Raises ModelError where they
+    aren't whole numbers above 0."""
+    return Size(*(_whole(layout, name, side) for name, side in zip(Size._fields, usual, strict=True)))
+
+
+def most_frames(layout: Layout, usual: int) -> int:
+    """The longest clip in one piece, as `native_size`."""
+    return _whole(layout, "max_frames", usual)
+
+
+def steering(layout: Layout, usual: Sequence[str] = ()) -> tuple[str, ...]:
+    """Patterns of the layers whose maps localise best; none: the network's middle. Raises ModelError where the
+    settings give something else than a list of names."""
+    given = layout.settings.get("steering_layers", list(usual))
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+        raise ModelError(
+            f'{layout.tree}: model_index.json has steering_layers {given!r} under "vxedit": give a list of names of '
+            "layers, or of patterns of them, or leave it out"
+        )
+    return tuple(given)
+
+
+def refuse_pictures(layout: Layout, taken: int, given: int, *, instead: str) -> None:
+    """Raise ModelError where a network takes more channels than it gives: a picture besides the noise. `instead`: a
+    model that doesn't."""
+    if taken != given:
+        raise ModelError(
+            f"{layout.tree}: the network takes {taken} channels and gives {given}, so it continues a picture: take a "
+            f"text-to-video model, such as {instead}"
+        )
+
+
+def _whole(layout: Layout, name: str, usual: int) -> int:
+    given = layout.settings.get(name, usual)
+    if not isinstance(given, int) or given < 1:
+        raise ModelError(
+            f'{layout.tree}: model_index.json has {name} {given!r} under "vxedit": give a whole number above 0, or '
+            "leave it out"
+        )
+    return given
