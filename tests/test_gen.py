@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -284,6 +285,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no such word": ({"objects": (ObjectJob("cup", "left"),)}, "'cup' is not in the prompt"),
     "one word twice": ({"objects": (BALL, replace(BALL, obj="red ball"))}, "the same word of the prompt"),
     "no box": ({"objects": (replace(BALL, box=(0.5, 0.0, 0.1, 1.0)),)}, "is no box"),
+    "a mask": ({"objects": (replace(BALL, mask=Path("mask.png"), box=None),)}, "a mask (mask.png)"),
     "words without an object": ({"objects": (), "words": WordSettings((("ball", "cup"),))}, "name it with --obj"),
     "no such word to replace": ({"words": WordSettings((("cup", "ball"),))}, "'cup' is not in the prompt"),
     "unknown recipe": ({"edit": EditSettings(recipe="freetrja")}, "did you mean freetraj"),
@@ -338,8 +340,8 @@ class FailedError(Exception):
     """Stands for whatever goes wrong."""
 
 
-def _interrupted(frames: Sequence[np.ndarray], error: BaseException) -> Iterator[np.ndarray]:
-    yield from frames[:2]
+def _interrupted(frames: Iterable[np.ndarray], error: BaseException) -> Iterator[np.ndarray]:
+    yield from itertools.islice(frames, 2)
     raise error
 
 

@@ -346,7 +346,7 @@ def desk(
 ) -> Iterator[tuple[Path, LookJob]]:
     """A folder with a clip, and a job that is right but for its model, whose weights can't be read and must not be."""
     loaded: list[object] = []
-    monkeypatch.setattr(module, "load", lambda *given, **_: loaded.append(given))
+    monkeypatch.setattr("vxedit.model.load", lambda *given, **_: loaded.append(given))
     monkeypatch.chdir(tmp_path)
     shutil.copy(footage, "clip.mp4")
     Path("text.mp4").write_text("no video at all\n" * 50)

@@ -20,9 +20,11 @@ from vxedit.backbones.registry import load
 from vxedit.cli.main import real
 from vxedit.edit.path import SampledPath, parse_path
 from vxedit.errors import InputError, ModelError, OutputError, UsageError
+from vxedit.io.crop import Placement
 from vxedit.io.pictures import draw_boxes
 from vxedit.job import EditSettings, Extras, InvertSettings, ObjectJob, RealJob, Selection, WordSettings
 from vxedit.plan import Plan, output_files, plan, preview, read_masks, sampled
+from vxedit.windows import Window, windows
 
 PATH = "0%:0.3,0.5,0.4,0.4 100%:0.6,0.5,0.4,0.4"
 ARGUMENTS = {"--obj": "ball", "--path": PATH, "--prompt": PROMPT, "-o": "out.mp4"}
@@ -34,7 +36,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
     called: list[object] = []
     for name in ("load_part", "load_clip_text"):
         monkeypatch.setattr(parts, name, lambda *given, **_: called.append(given))
-    monkeypatch.setattr("vxedit.real.load", lambda *given, **_: called.append(given))
+    monkeypatch.setattr("vxedit.model.load", lambda *given, **_: called.append(given))
     yield called
     assert called == []
 
@@ -117,7 +119,8 @@ NUMBERS = {
     "many steps": ({"steps": "5000"}, ["between 1 and 1000", "5000", "--steps 20"]),
     "size": ({"size": "100x60"}, ["100x60", "multiples of 16", "--size 96x64"]),
     "size too small": ({"size": "4x4"}, ["4x4", "--size 16x16"]),
-    "many frames": ({"num_frames": "99"}, ["--num-frames 99", "at most 48"]),
+    "long window": ({"window": "99"}, ["--window 99", "at most 48"]),
+    "window of one": ({"window": "1"}, ["--window", "1"]),
     "box and mask": ({"box": "0.1,0.1,0.5,0.5", "mask": "mask.png"}, ["--box and --mask", "give one of them"]),
     "box inside out": ({"box": "0.5,0.1,0.1,0.5"}, ["--box", "x0 < x1"]),
     "frame beyond the end": ({"path": "0:0.3,0.5 99:0.6,0.5"}, ["frame 99 is beyond the end", "0 to 5"]),
@@ -261,7 +264,7 @@ def job(hollow: Path, **changed: Any) -> RealJob:
 
 def first_path(planned: Plan) -> SampledPath | None:
     """The first object's boxes, where they are known."""
-    return sampled(planned.objects[0], planned.clip)
+    return sampled(planned.objects[0], planned.footage)
 
 
 @pytest.mark.parametrize(
@@ -351,12 +354,15 @@ def test_the_preview_shows_the_path_where_it_is_known(folder: Path, hollow: Path
     from_box = first_path(plan(job(hollow, path="left", box=(0.4, 0.3, 0.6, 0.7))))
     assert from_box is not None and from_box.boxes[0] == pytest.approx([0.4, 0.3, 0.6, 0.7])
     assert from_box.boxes[-1][0] < 0.3
-    assert not np.array_equal(draw_boxes(known.clip.frames, from_box.boxes, trail=True), known.clip.frames)
+    frames = known.footage.read(0, 6).frames
+    assert not np.array_equal(draw_boxes(frames, from_box.boxes, trail=True), frames)
 
 
 def test_a_plan_holds_what_will_be_edited(folder: Path, hollow: Path) -> None:
     planned = plan(job(hollow, selection=Selection(num_frames=4), mask=Path("mask.png")))
-    assert planned.clip.frames.shape == (4, 64, 96, 3) and planned.clip.fps == RATE
+    assert planned.footage.read(0, 4).frames.shape == (4, 64, 96, 3) and planned.footage.fps == RATE
+    assert len(planned.footage) == 4 and planned.windows == (Window(0, 4),)
+    assert planned.placement == Placement((96, 64), (0, 0, 96, 64), (0, 0, 96, 64), (80, 48))
     (one,) = planned.objects
     assert planned.size == (4, 48, 80) and one.motion == parse_path(PATH)
     assert planned.prompt.text[slice(*planned.pieces[one.columns[0] - 1][1:])] == "ball"
@@ -375,7 +381,6 @@ def test_a_plan_of_several_objects_holds_and_says_each(folder: Path, hollow: Pat
     assert (ball.obj, grass.obj) == ("ball", "grass") and ball.motion == parse_path(PATH) != grass.motion
     assert not set(ball.columns) & set(grass.columns)
     assert ball.masks is None and grass.masks is not None and grass.masks.shape == (6, 64, 96)
-    assert planned.brief.objects == planned.objects and planned.brief.clip is planned.clip
     said = planned.describe()
     assert [line.split(" is ")[0] for line in said if line.startswith("word: ")] == ["word: 'ball'", "word: 'grass'"]
     assert sum(line.startswith("path: box 0.100, 0.300") for line in said) == 1
@@ -402,33 +407,61 @@ def test_the_mask_of_any_object_is_not_written_over(folder: Path, hollow: Path) 
 
 def test_words_are_planned_from_the_tokenizer_alone_and_said(folder: Path, hollow: Path) -> None:
     plain = plan(job(hollow))
-    assert plain.words is None and plain.brief.words is None
+    assert plain.words is None
     assert not [line for line in plain.describe() if "new prompt" in line or "recipe" in line]
     words = WordSettings((("ball", "burger"),), weights=(("red", 2.0),))
     changed = plan(job(hollow, words=words))
     assert changed.words is not None and changed.words.target == "a red burger on the grass"
-    assert changed.brief.words is changed.words and changed.words.weights == ((2, 2.0),)
+    assert changed.words.weights == ((2, 2.0),)
     assert "new prompt: 'a red burger on the grass'" in changed.describe()
     published = plan(job(hollow, edit=EditSettings(recipe="peekaboo")))
-    assert published.brief.settings.recipe == "peekaboo" and "recipe: peekaboo" in published.describe()
+    assert published.job.edit.recipe == "peekaboo" and "recipe: peekaboo" in published.describe()
     refined = plan(job(hollow, words=WordSettings(refine="a red ball on the wet grass"))).words
     assert refined is not None and len(refined.changed) == 3  # w, e, t
 
 
 def test_masks_are_read_in_order(folder: Path, hollow: Path) -> None:
-    clip = plan(job(hollow)).clip
-    masks = read_masks(folder / "six", clip)
+    masks = read_masks(folder / "six", plan(job(hollow)).footage)
     assert masks.dtype == bool and masks.shape == (6, 64, 96)
     assert [int(np.flatnonzero(mask.any(0))[0]) for mask in masks] == [30 + 4 * k for k in range(6)]
 
 
-def test_a_clip_that_goes_on_beyond_the_model_is_said(folder: Path, hollow: Path) -> None:
-    write_footage(folder / "long.mp4", frames=50, width=32, height=32, sound=False)
-    long = plan(job(hollow, input=Path("long.mp4")))
-    assert len(long.clip) == 48 and long.clip.source is not None and len(long.clip.source.indices) == 48
-    assert [w for w in long.warnings if "only 48 frames (1.60 s)" in w and "--num-frames" in w]
-    asked = plan(job(hollow, input=Path("long.mp4"), selection=Selection(num_frames=48)))
-    assert not [w for w in asked.warnings if "only 48" in w]
+@pytest.fixture
+def long(folder: Path) -> Path:
+    """A clip longer than the model takes in one piece."""
+    return write_footage(folder / "long.mp4", frames=50, width=32, height=32, sound=False)
+
+
+def test_a_clip_that_goes_on_beyond_the_model_is_planned_in_windows(long: Path, hollow: Path) -> None:
+    planned = plan(job(hollow, input=long))
+    assert len(planned.footage) == 50 and planned.windows == windows(50, planned.size.frames)
+    assert planned.windows[-1].end == 50 and len(planned.windows) > 1 and planned.warnings == ()
+    first = planned.windows[0]
+    (said,) = (line for line in planned.describe() if line.startswith("windows: "))
+    assert f"{len(planned.windows)} of {len(first)} frames" in said
+    whole = plan(job(hollow, input=long, selection=Selection(num_frames=48)))
+    assert whole.windows == (Window(0, 48),) and not [line for line in whole.describe() if "windows" in line]
+    asked = plan(job(hollow, input=long, selection=Selection(num_frames=20, window=8)))
+    assert asked.windows == windows(20, 8) and asked.size.frames == 8
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"selection": Selection(window=49)}, "--window 49 is more than"),
+        ({"selection": Selection(window=1)}, "--window 1 is too short"),
+        ({"extras": Extras(gif=True)}, "--gif"),
+        ({"edit": EditSettings(recipe="peekaboo")}, "the recipe peekaboo knows nothing of windows"),
+    ],
+)
+def test_what_windows_cannot_do_is_said_before_the_model_is_loaded(
+    long: Path, hollow: Path, changed: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        plan(job(hollow, input=long, **changed))
+    assert expected in str(caught.value) and "\n" not in str(caught.value)
+    short = plan(job(hollow, input=long, selection=Selection(num_frames=40), extras=Extras(gif=True)))
+    assert len(short.windows) == 1
 
 
 def test_one_frame_is_said_to_be_too_few(folder: Path, hollow: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -58,9 +59,9 @@ def handed(monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
     """The frames that were given to be encoded, by the file's name."""
     frames: dict[str, np.ndarray] = {}
 
-    def note(path: Path, shown: np.ndarray, fps: Fraction, **options: Any) -> None:
-        frames[path.name] = np.array(shown)
-        write_video(path, shown, fps, **options)
+    def note(path: Path, shown: Iterable[np.ndarray], fps: Fraction, **options: Any) -> None:
+        frames[path.name] = np.stack(list(shown))
+        write_video(path, frames[path.name], fps, **options)
 
     monkeypatch.setattr(real, "write_video", note)
     return frames
@@ -266,7 +267,8 @@ def test_a_damaged_inversion_is_noticed_and_made_again(
 
 def _inverted(bench: Bench, store: Store) -> tuple[Any, bool]:
     planned = plan(bench.job)
-    seen = resize_frames(planned.clip.frames, planned.size.height, planned.size.width)
+    with planned.footage as footage:
+        seen = resize_frames(footage.read(0, len(footage)).frames, planned.size.height, planned.size.width)
     return real.inverted(planned, bench.tiny, bench.tiny.encode(seen), seen, store, None)
 
 
@@ -363,8 +365,8 @@ class FailedError(Exception):
     """Stands for whatever goes wrong."""
 
 
-def _interrupted(frames: Sequence[np.ndarray], error: BaseException) -> Iterator[np.ndarray]:
-    yield from frames[:2]
+def _interrupted(frames: Iterable[np.ndarray], error: BaseException) -> Iterator[np.ndarray]:
+    yield from itertools.islice(frames, 2)
     raise error
 
 

@@ -85,6 +85,22 @@ class Extras:
     attention: bool = False
 
 
+Offload = Literal["auto", "none", "model", "sequential"]
+"""Where weights wait that are not in use: on the device, all of them; outside it, those of whole parts, or all but one
+stage's. "auto": as the memory asks for."""
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How a model is loaded. `revision`: a branch, tag or commit of one on the hub; `lora`: files that are merged into
+    its weights, times `lora_scale`; `offload`: which weights are kept off the device."""
+
+    revision: str | None = None
+    lora: tuple[Path, ...] = ()
+    lora_scale: float = 1.0
+    offload: Offload = "auto"
+
+
 @dataclass(frozen=True)
 class ObjectJob:
     """One object's part of a job.
@@ -131,6 +147,7 @@ class RealJob:
     overwrite: bool = False
     others: tuple[ObjectJob, ...] = ()
     words: WordSettings = field(default_factory=WordSettings)
+    loading: Loading = field(default_factory=Loading)
 
     @property
     def objects(self) -> tuple[ObjectJob, ...]:
@@ -171,3 +188,4 @@ class GenJob:
     extras: Extras = field(default_factory=Extras)
     original: Path | None = None
     overwrite: bool = False
+    loading: Loading = field(default_factory=Loading)

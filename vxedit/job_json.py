@@ -13,7 +13,7 @@ from typing import Any
 from vxedit.errors import InputError
 from vxedit.job import GenJob, RealJob
 
-LATER = ("others", "words", "recipe", "energies", "fit", "keep_letterbox", "window")
+LATER = ("others", "words", "recipe", "energies", "fit", "keep_letterbox", "window", "loading")
 """Fields that the first version's records lack, whose defaults say what it did."""
 
 EXPECTED = {

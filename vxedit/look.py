@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from vxedit.backbones.protocol import Backbone, Layer, Size
-from vxedit.backbones.registry import load, outline
 from vxedit.backbones.steering import matching
 from vxedit.backbones.tokens import WORD, columns
 from vxedit.clip import Clip
@@ -30,7 +29,8 @@ from vxedit.io.prompts import Prompt, find_prompt
 from vxedit.io.read import read_video
 from vxedit.io.record import plain
 from vxedit.io.write import write_video
-from vxedit.job import Progress, Selection
+from vxedit.job import Loading, Progress, Selection
+from vxedit.model import load_for, outline_of
 
 Verdict = Literal["sharp", "usable", "diffuse"]
 
@@ -86,6 +86,7 @@ class LookJob:
     device: str = "auto"
     dtype: str = "auto"
     selection: Selection = field(default_factory=Selection)
+    loading: Loading = field(default_factory=Loading)
     video: bool = False
     overwrite: bool = False
 
@@ -149,7 +150,7 @@ def look(job: LookJob, *, progress: Progress | None = None, backbone: Backbone |
     with the remedy; nothing that existed is touched then, and no file is left half-written.
     """
     planned = plan_look(job)
-    backbone = backbone or load(job.model, device=job.device, dtype=job.dtype, allow_pickle=job.allow_pickle)
+    backbone = backbone or load_for(job)
     layers = chosen_layers(backbone, job.layers)
     clip = planned.clip
     readings = noise_readings(backbone, job.levels)
@@ -193,7 +194,7 @@ def plan_look(job: LookJob) -> LookPlan:
     wrong = [level for level in job.levels if not 0 <= level <= 1]
     if wrong or not job.levels:
         raise UsageError(f"--level {wrong[0] if wrong else 'none'} is out of range: give 0 (noise) to 1 (the clip)")
-    described = outline(job.model, allow_pickle=job.allow_pickle)
+    described = outline_of(job)
     described.schedule(STEPS)
     info = probe(job.input)
     _check_outputs(job)

@@ -24,6 +24,7 @@ from vxedit.edit.scene import enlarge, with_detail
 from vxedit.edit.task import Edited, Subject, Task
 from vxedit.edit.words import WordEdit
 from vxedit.invert.inversion import Inversion
+from vxedit.io.crop import Placement
 from vxedit.io.fit import composite, resize_frames
 from vxedit.job import EditSettings, Progress
 from vxedit.look import diffuse_warning
@@ -32,18 +33,36 @@ from vxedit.objects import Wanted, find_objects
 
 @dataclass(frozen=True)
 class Brief:
-    """What is to be made of a clip (at the source's size): its `objects`, the rearmost first, and its words."""
+    """What is to be made of a clip (at the source's size): its `objects`, the rearmost first, and its words.
+
+    `placement`: where the clip was cut out of larger frames, in whose shares the objects' paths are told; their boxes
+    and masks are the clip's own. `targets`: where the objects should be, boxes (F, 4) in shares of the larger frames,
+    where a path has been followed already; `settled`: the clip's first frames where they are made already and the rest
+    is to go on from them, (n, H, W, 3) at its size. Both are those of a piece of a longer clip.
+    """
 
     clip: Clip
     objects: tuple[Wanted, ...]
     settings: EditSettings
     words: WordEdit | None = None
+    placement: Placement | None = None
+    targets: tuple[np.ndarray, ...] | None = None
+    settled: np.ndarray | None = None
+
+    def in_frame(self, boxes: np.ndarray) -> np.ndarray:
+        """Boxes (F, 4) in shares of the clip as shares of the frames that it was cut out of."""
+        return boxes if self.placement is None else self.placement.boxes_from_model(boxes)
+
+    def in_clip(self, boxes: np.ndarray) -> np.ndarray:
+        """The other way round."""
+        return boxes if self.placement is None else self.placement.boxes_to_model(boxes)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """An edit of frames: the result at the source's size and what it was made from. `found`, `targets` (F, 4) and the
-    attention maps (F, h, w) before and after, one an object; `alpha` (F, H, W): the edit's share of each pixel."""
+    """An edit of frames: the result at the clip's size and what it was made from. `found`, `targets` (F, 4), both in
+    shares of the clip, and the attention maps (F, h, w) before and after, one an object; `alpha` (F, H, W): the edit's
+    share of each pixel."""
 
     frames: np.ndarray
     alpha: np.ndarray
@@ -92,14 +111,11 @@ def edit_frames(
     """
     clip, settings = brief.clip, brief.settings
     with clock("locate"):
-        attention = _seen(backbone, inversion, [one.columns for one in brief.objects], len(clip))
-        found = find_objects(brief.objects, seen, attention)
-    warnings = _diffuse(brief.objects, attention)
-    targets = []
-    for one, there in zip(brief.objects, found, strict=True):
-        sampled = one.motion.sample(clip.times_s, start_boxes=there.boxes)
-        targets.append(sampled.boxes)
-        warnings += [warning for warning in sampled.warnings if warning not in warnings]
+        attention, found = locate_objects(brief, backbone, inversion, seen)
+    warnings = diffuse(brief.objects, attention)
+    asked, said = follow_paths(brief, clip.times_s, [brief.in_frame(there.boxes) for there in found])
+    warnings += said
+    targets = [brief.in_clip(boxes) for boxes in asked]
     with clock("decode"):
         reconstruction = backbone.decode(inversion.clean, len(clip))
     known: dict[str, Any] = {"found": tuple(found), "targets": tuple(targets), "attention_before": tuple(attention)}
@@ -112,7 +128,8 @@ def edit_frames(
         for one, there, boxes in zip(brief.objects, found, targets, strict=True)
     ]
     chance = torch.Generator().manual_seed(settings.seed)
-    task = Task(backbone, inversion, seen, tuple(subjects), chance, brief.words, stage(progress, "edit"))
+    settled = None if brief.settled is None else resize_frames(brief.settled, *seen.shape[1:3])
+    task = Task(backbone, inversion, seen, tuple(subjects), chance, brief.words, settled, stage(progress, "edit"))
     with clock("edit"):
         edited = _edit(task, settings, parts)
     with clock("decode"):
@@ -121,6 +138,25 @@ def edit_frames(
         if progress:
             progress("decode", 1, 1)
     return Outcome(frames=frames, alpha=alpha, attention_after=tuple(after), edited=edited, **known)
+
+
+def locate_objects(
+    brief: Brief, backbone: Backbone, inversion: Inversion, seen: np.ndarray
+) -> tuple[list[np.ndarray], list[Located]]:
+    """The attention (F, h, w) on each object's word, and where each object is in the clip."""
+    attention = _seen(backbone, inversion, [one.columns for one in brief.objects], len(seen))
+    return attention, find_objects(brief.objects, seen, attention)
+
+
+def follow_paths(
+    brief: Brief, times_s: np.ndarray, origins: Sequence[np.ndarray]
+) -> tuple[tuple[np.ndarray, ...], list[str]]:
+    """Where each object should be, boxes (F, 4), given where it is, and what is to be said of that; both in shares of
+    the whole frames."""
+    if brief.targets is not None:
+        return brief.targets, []
+    paths = [one.motion.sample(times_s, start_boxes=boxes) for one, boxes in zip(brief.objects, origins, strict=True)]
+    return tuple(path.boxes for path in paths), list(dict.fromkeys(said for path in paths for said in path.warnings))
 
 
 def _edit(task: Task, settings: EditSettings, parts: Parts | None) -> Edited:
@@ -136,7 +172,7 @@ def _seen(backbone: Backbone, inversion: Inversion, words: Sequence[Sequence[int
     return [per_frame(one, spans, frames) for one in words_attention(backbone, inversion, words)]
 
 
-def _diffuse(objects: Sequence[Wanted], attention: Sequence[np.ndarray]) -> list[str]:
+def diffuse(objects: Sequence[Wanted], attention: Sequence[np.ndarray]) -> list[str]:
     """What to say of words whose attention was needed and says little."""
     asked = [(one, seen) for one, seen in zip(objects, attention, strict=True) if one.box is None and one.masks is None]
     return [said for one, seen in asked if (said := diffuse_warning(seen, one.obj))]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,16 +13,20 @@ from typing import Any
 import numpy as np
 
 from vxedit.backbones.protocol import Backbone, Size
-from vxedit.edit.locate import concentration
+from vxedit.clip import Clip
+from vxedit.edit.words import WordEdit
 from vxedit.io.atomic import replacing_together
-from vxedit.io.pictures import draw_boxes, heat, sheet, side_by_side, write_png
+from vxedit.io.frames import OpenClip
+from vxedit.io.pictures import write_png
 from vxedit.io.record import environment, write_record
 from vxedit.io.write import write_gif, write_video
 from vxedit.job import GenJob, RealJob
 from vxedit.job_json import job_to_json
-from vxedit.make import Brief, Clock, Outcome
+from vxedit.make import Clock
+from vxedit.objects import Wanted
 from vxedit.score.cost import peak_memory
-from vxedit.score.fidelity import psnr
+from vxedit.story import Story
+from vxedit.views import Views
 
 
 @dataclass(frozen=True)
@@ -50,85 +55,69 @@ def head(job: RealJob | GenJob, backbone: Backbone, size: Size) -> dict[str, Any
     }
 
 
-def edit_part(brief: Brief, outcome: Outcome, seen: np.ndarray) -> dict[str, Any]:
+def edit_part(objects: Sequence[Wanted], words: WordEdit | None, story: Story) -> dict[str, Any]:
     """The part of a record that says what an edit did: the paths, the boxes, and figures of them. Where there are
     several objects, `boxes` and `path` are the first one's and `objects` has all."""
-    edited, clip = outcome.edited, brief.clip
-    objects = [
-        {"obj": one.obj, "path": one.motion.to_json(), "source": found.boxes.round(5), "target": boxes.round(5)}
-        for one, found, boxes in zip(brief.objects, outcome.found, outcome.targets, strict=True)
+    told_of = [
+        {"obj": one.obj, "path": one.motion.to_json(), "source": found.round(5), "target": boxes.round(5)}
+        for one, found, boxes in zip(objects, story.found, story.targets, strict=True)
     ]
-    energies = [None if edited is None else edited.energy_before, None if edited is None else edited.energy_after]
-    before, after = (None if energy is None else float(energy.mean()) for energy in energies)
     return {
-        "clip": {"frames": len(clip), "width": clip.width, "height": clip.height, "fps": clip.fps},
-        "path": objects[0]["path"],
-        "boxes": {"source": objects[0]["source"], "target": objects[0]["target"]},
-        "objects": objects,
-        "new_prompt": None if brief.words is None else brief.words.target,
+        "path": told_of[0]["path"],
+        "boxes": {"source": told_of[0]["source"], "target": told_of[0]["target"]},
+        "objects": told_of,
+        "new_prompt": None if words is None else words.target,
         "figures": {
-            "vae_psnr_db": round(psnr(outcome.reconstruction, seen), 2),
-            "attention_concentration": round(float(concentration(outcome.attention_before[0]).mean()), 3),
-            "energy_before": before,
-            "energy_after": after,
+            "vae_psnr_db": round(story.vae_psnr_db, 2),
+            "attention_concentration": round(story.concentration, 3),
+            "energy_before": story.energy_before,
+            "energy_after": story.energy_after,
         },
     }
 
 
-def cost(outcome: Outcome | None, clock: Clock) -> dict[str, Any]:
+def clip_part(clip: Clip | OpenClip) -> dict[str, Any]:
+    """The part of a record that says what the edited clip is."""
+    return {"clip": {"frames": len(clip), "width": clip.width, "height": clip.height, "fps": clip.fps}}
+
+
+def cost(story: Story | None, clock: Clock) -> dict[str, Any]:
     """What an edit cost: passes, seconds by stage, and the process's peak of memory in bytes."""
-    edited = outcome.edited if outcome else None
     return {
-        "edit_forwards": edited.forwards if edited else 0,
-        "edit_gradient_passes": edited.guided if edited else 0,
+        "edit_forwards": story.forwards if story else 0,
+        "edit_gradient_passes": story.gradient_passes if story else 0,
         "seconds": clock.seconds,
         "peak_bytes": peak_memory(),
     }
 
 
-def paths_drawn(frames: np.ndarray, outcome: Outcome) -> np.ndarray:
-    """Every object's boxes and trail on copies of the frames."""
-    for boxes in outcome.targets:
-        frames = draw_boxes(frames, boxes, trail=True)
-    return frames
-
-
 def write_files(
     files: Mapping[str, Path],
-    brief: Brief,
-    outcome: Outcome,
-    record: Mapping[str, Any],
-    write_result: Callable[[Path], None],
+    names: Sequence[str],
+    fps: Fraction,
+    write_result: Callable[[Path], Views],
+    record: Callable[[Story], Mapping[str, Any]],
     *,
     overwrite: bool,
     original: Callable[[Path], None] | None = None,
-) -> None:
-    """Write every file of a job, all or none; the video, by `write_result`, comes into its place last, so that where
-    it is, all is. `original` writes the file of that kind, where the job has one."""
-    clip, after = brief.clip, outcome.frames
-    drawn = paths_drawn(clip.frames, outcome)
-    rows = [("before", clip.frames), ("path", drawn), ("after", after)]
-    named = [f"look at {one.obj}"[:24] if len(brief.objects) > 1 else "attention" for one in brief.objects]
-    rows += [(name, heat(after, seen)) for name, seen in zip(named, outcome.attention_after, strict=True)]
+) -> Story:
+    """Write every file of a job, all or none; the video comes into its place last, so that where it is, all is.
+
+    `write_result` writes it and says what to show of it; `original` writes the file of that kind, where the job has
+    one; `record` is what the sidecar holds. `names`: the objects'.
+    """
     kinds = sorted(files, key=lambda kind: kind == "video")
     with replacing_together([files[kind] for kind in kinds], overwrite=overwrite) as places:
         place = dict(zip(kinds, places, strict=True))
-        write_png(place["picture"], sheet(rows), overwrite=False)
-        _write_extras(place, [clip.frames, drawn, after], outcome, clip.fps)
+        with closing(write_result(place["video"])) as views:
+            write_png(place["picture"], views.picture(names), overwrite=False)
+            if "side_by_side" in place:
+                write_video(place["side_by_side"], views.abreast(), fps)
+            if "gif" in place:
+                write_gif(place["gif"], np.stack(list(views.abreast())), fps)
+            if "attention" in place:
+                write_video(place["attention"], views.attention(), fps)
         if original is not None:
             original(place["original"])
-        write_record(place["record"], record)
-        write_result(place["video"])
-
-
-def _write_extras(place: Mapping[str, Path], views: list[np.ndarray], outcome: Outcome, fps: Fraction) -> None:
-    if "side_by_side" in place or "gif" in place:
-        both = side_by_side(views)
-    if "side_by_side" in place:
-        write_video(place["side_by_side"], both, fps)
-    if "gif" in place:
-        write_gif(place["gif"], both, fps)
-    if "attention" in place:
-        pairs = zip(outcome.attention_before, outcome.attention_after, strict=True)
-        shown = [heat(view, seen) for maps in pairs for view, seen in zip((views[0], views[2]), maps, strict=True)]
-        write_video(place["attention"], side_by_side(shown), fps)
+        write_record(place["record"], record(views.story))
+    return views.story

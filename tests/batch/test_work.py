@@ -49,7 +49,7 @@ def test_the_model_loads_once_inversions_are_shared_and_a_poisoned_one_is_made_a
 ) -> None:
     loads: list[str] = []
     load = registry.load
-    monkeypatch.setattr(registry, "load", lambda model, **how: (loads.append(model), load(model, **how))[1])
+    monkeypatch.setattr("vxedit.model.load", lambda model, **how: (loads.append(model), load(model, **how))[1])
     store = tmp_path / "store"
     assert go(given, out, store).failed == {}
     assert len(loads) == 1 and len(list(store.iterdir())) == 1

@@ -17,13 +17,13 @@ from vxedit.io.record import read_record
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = "import sys; from vxedit.cli.main import real; sys.exit(real())"
 WHILE_WRITING = """
-import os, signal, sys
+import itertools, os, signal, sys
 from vxedit import real
 from vxedit.cli.main import real as command
 write = real.write_video
 
 def frames(shown):
-    yield from shown[:3]
+    yield from itertools.islice(shown, 3)
     os.kill(os.getpid(), signal.SIGKILL)
 
 real.write_video = lambda path, shown, fps, **how: write(path, frames(shown), fps, **how)

@@ -54,7 +54,7 @@ FULL = replace(
     ),
     words=WordSettings((("burger", "duck"),), "a shiny red duck turns", (("shiny", 2.0),)),
 )
-FIRST_VERSION = {
+FIRST_VERSION: dict[str, Any] = {
     "input": "in/clip.mp4",
     "output": "out/clip.mp4",
     "obj": "burger",
@@ -72,7 +72,8 @@ FIRST_VERSION = {
     "extras": {"side_by_side": False, "gif": False, "attention": False},
     "overwrite": False,
 }
-"""As the first version wrote it, which moved one object and knew no words, recipes or energies."""
+"""As the first version wrote it, which moved one object and knew no words, recipes or energies, and showed the model
+the whole frame of a clip in one piece."""
 
 
 @pytest.fixture
@@ -116,10 +117,12 @@ def test_a_record_of_the_first_version_still_makes_its_job() -> None:
     )
     assert job_from_json(FIRST_VERSION) == asked
     assert asked.edit.recipe == "vxedit" and not (asked.edit.energies or asked.others or asked.words)
-    today = job_to_json(asked)
-    assert {key: value for key, value in today.items() if key in FIRST_VERSION and key != "edit"} == {
-        key: value for key, value in FIRST_VERSION.items() if key != "edit"
+    today, stages = job_to_json(asked), ("selection", "invert", "edit", "extras")
+    assert {key: value for key, value in today.items() if key in FIRST_VERSION and key not in stages} == {
+        key: value for key, value in FIRST_VERSION.items() if key not in stages
     }
+    for stage in stages:
+        assert today[stage].items() >= FIRST_VERSION[stage].items()
 
 
 def test_json_keeps_fractions_and_files_as_text() -> None:

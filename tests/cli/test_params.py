@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -76,6 +77,35 @@ def test_a_terminal_gets_a_bar_a_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     last = [line.split("\r")[-1] for line in shown.split("\n")]
     assert [line.split()[0].rstrip(":") for line in last if line] == ["invert", "edit", "decode"]
     assert all("100%" in line and "4/4" in line for line in last if line)
+
+
+def windowed(progress: Callable[[str, int, int], None]) -> None:
+    """Three windows, each of which goes through all stages."""
+    for window in range(3):
+        for stage in ("invert", "edit", "decode"):
+            for done in range(1, 5):
+                progress(stage, 4 * window + done, 12)
+
+
+def test_a_stage_that_is_gone_on_with_keeps_its_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = drawn(monkeypatch, Terminal(), windowed, quiet=False)
+    last = screen(shown)
+    assert [line.split()[0].rstrip(":") for line in last] == ["invert", "edit", "decode"]
+    assert all("100%" in line and "12/12" in line for line in last)
+
+
+def screen(shown: str) -> list[str]:
+    """The lines that a terminal is left with."""
+    lines, row = [""], 0
+    for part in re.findall(r"\x1b\[A|\r|\n|[^\x1b\r\n]+", shown):
+        if part == "\n":
+            row += 1
+            lines += [""] * (row + 1 - len(lines))
+        elif part == "\x1b[A":
+            row = max(0, row - 1)
+        elif part != "\r":  # a bar is always written from the left, over the whole of the one before
+            lines[row] = part
+    return [line for line in lines if line.strip()]
 
 
 def test_quiet_and_files_get_none(monkeypatch: pytest.MonkeyPatch) -> None:

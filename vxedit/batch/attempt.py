@@ -18,7 +18,7 @@ from vxedit.batch.place import inside
 from vxedit.batch.row import one_line
 from vxedit.batch.state import is_done
 from vxedit.batch.task import Task, key
-from vxedit.batch.work import Judge, MakeWork, Work, overlap, tried
+from vxedit.batch.work import Foreseeing, Judge, MakeWork, Work, overlap, tried
 from vxedit.errors import InputError, OutputError, VxeditError
 
 logger = logging.getLogger(__name__)
@@ -29,12 +29,14 @@ Fate = Literal["done", "already", "failed", "busy", "lost", "unrecorded"]
 @dataclass(frozen=True)
 class Order:
     """A task to be tried for the `number`th time. What the log says before its byte `fresh_from` doesn't count as done;
-    `overwrite`: files that are not this batch's may be replaced."""
+    `overwrite`: files that are not this batch's may be replaced; `after`: the task that is likely the worker's next,
+    whose clip it may read while it works on this."""
 
     task: Task
     number: int = 1
     fresh_from: int = 0
     overwrite: bool = False
+    after: Task | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Bench:
                 return Ended(task.id, "already")
             target = self._target(order, ours=before is not None)
             self.log.append(said)
-            done = self._done(task, target, workplace, inputs)
+            done = self._done(order, target, workplace, inputs)
         except VxeditError as err:
             return self._failed(said, str(err).replace(str(workplace), str(self.out)), err, begin)
         except MemoryError as err:
@@ -109,9 +111,12 @@ class Bench:
                 raise OutputError(f"{file} exists and isn't this batch's; choose another -o, or add --overwrite")
         return target
 
-    def _done(self, task: Task, target: Path, workplace: Path, inputs: Mapping[str, Content]) -> Entry:
+    def _done(self, order: Order, target: Path, workplace: Path, inputs: Mapping[str, Content]) -> Entry:
         """Do the job in the workplace, move its files to their places, and say what became of it."""
+        task = order.task
         work = self._work = self._work or self._make(self._slot, self._of)
+        if order.after is not None and isinstance(work, Foreseeing):
+            work.foresee(order.after.job)
         settings = task.settings()
         whole = key(settings, {name: one.sha256 for name, one in inputs.items()})
         try:

@@ -105,11 +105,14 @@ def prompt_of(job: RealJob | GenJob) -> str | None:
 
 def outline_of(job: RealJob | GenJob) -> Outline:
     """What the job's model can do; a batch asks for few models and many times."""
-    return _outline(job.model, job.allow_pickle)
+    from vxedit.model import check_loading
+
+    check_loading(job.loading)
+    return _outline(job.model, job.loading.revision, job.allow_pickle)
 
 
 @lru_cache(maxsize=8)
-def _outline(model: str, allow_pickle: bool) -> Outline:
+def _outline(model: str, revision: str | None, allow_pickle: bool) -> Outline:
     from vxedit.backbones.registry import outline
 
-    return outline(model, allow_pickle=allow_pickle)
+    return outline(model, revision=revision, allow_pickle=allow_pickle)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vxedit.batch.attempt import Ended, Order
@@ -120,6 +120,8 @@ def _work_off(
         stop = bool(broken) or stopping() or (settings.fail_fast and bool(tally.failed))
         while queue and len(running) < executor.slots and not stop:
             order = queue.popleft()
+            if len(queue) >= executor.slots:
+                order = replace(order, after=queue[executor.slots - 1].task)
             running[order.task.id] = order
             executor.submit(order)
         if not running:

@@ -7,12 +7,14 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from vxedit.batch.foresight import Foreseen
 from vxedit.job import GenJob, RealJob
 
 if TYPE_CHECKING:
     from vxedit.backbones.protocol import Backbone
+    from vxedit.plan import Plan
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +34,13 @@ class Work(Protocol):
     """Does jobs, one after another. Raises VxeditError with the remedy where one can't be done."""
 
     def __call__(self, job: RealJob | GenJob) -> Made: ...
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """Work that can get a job ready while it does another."""
+
+    def foresee(self, job: RealJob | GenJob) -> None: ...
 
 
 class MakeWork(Protocol):
@@ -56,6 +65,7 @@ class Editor:
     def __init__(self, slot: int, of: int, store: Path | None) -> None:
         self.slot, self.of, self.store = slot, of, store
         self.loaded: tuple[tuple[Any, ...], Backbone] | None = None
+        self._foreseen: Foreseen | None = None
 
     def __call__(self, job: RealJob | GenJob) -> Made:
         from vxedit.gen import edit_generated
@@ -65,7 +75,7 @@ class Editor:
         try:
             backbone = self._backbone(job)
             if isinstance(job, RealJob):
-                result = edit_real(job, backbone=backbone, store=Store(self.store))
+                result = edit_real(job, backbone=backbone, store=Store(self.store), planned=self._plan_of(job))
             else:
                 result = edit_generated(job, backbone=backbone)
         except BaseException:
@@ -74,15 +84,27 @@ class Editor:
         figures = result.record.get("figures") or {}
         return Made({name: float(one) for name, one in figures.items() if one is not None}, result.warnings)
 
-    def _backbone(self, job: RealJob | GenJob) -> Backbone:
-        from vxedit.backbones.registry import load
+    def foresee(self, job: RealJob | GenJob) -> None:
+        """Check a job and decode its clip's first piece beside the one that is worked on."""
+        if self._foreseen is not None:
+            self._foreseen.drop()
+        self._foreseen = Foreseen(job) if isinstance(job, RealJob) else None
 
-        wanted = (job.model, job.allow_pickle, self._device(job.device), job.dtype)
+    def _plan_of(self, job: RealJob) -> Plan | None:
+        """What was foreseen of the job, if it was and still holds."""
+        foreseen, self._foreseen = self._foreseen, None
+        return None if foreseen is None else foreseen.plan_of(job)
+
+    def _backbone(self, job: RealJob | GenJob) -> Backbone:
+        from vxedit.model import load_for
+
+        there = replace(job, device=self._device(job.device))
+        wanted = (job.model, job.allow_pickle, there.device, job.dtype, job.loading)
         if self.loaded is None or self.loaded[0] != wanted:
             self.loaded = None  # before the next is loaded: two at once may not fit
             self._threads()
             logger.info("worker %d loads %s", self.slot + 1, job.model)
-            backbone = load(job.model, allow_pickle=job.allow_pickle, device=wanted[2], dtype=job.dtype)
+            backbone = load_for(there)
             self.loaded = (wanted, backbone)
         return self.loaded[1]
 

@@ -29,6 +29,10 @@ EPILOG = (
 )
 
 STAGES = {
+    "revision": ("loading", "revision"),
+    "lora": ("loading", "lora"),
+    "lora_scale": ("loading", "lora_scale"),
+    "offload": ("loading", "offload"),
     "steps": ("generate", "steps"),
     "guidance_scale": ("generate", "guidance_scale"),
     "num_frames": ("generate", "num_frames"),

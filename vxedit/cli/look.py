@@ -15,7 +15,7 @@ from vxedit.cli import options
 from vxedit.cli.params import FILE, Number, Parsed
 from vxedit.cli.progress import bars
 from vxedit.cli.report import Voice, reporting, say, voice
-from vxedit.job import Selection
+from vxedit.job import Loading, Selection
 
 if TYPE_CHECKING:
     from vxedit.look import LookJob
@@ -129,6 +129,7 @@ def job_of(params: dict[str, Any]) -> LookJob:
         words=params["words"],
         layers=params["layers"] or (),
         selection=Selection(params["start"], params["num_frames"], params["fps"], params["size"]),
+        loading=Loading(params["revision"], params["lora"], params["lora_scale"], params["offload"]),
         **given,
     )
 

@@ -10,7 +10,16 @@ import click
 
 from vxedit.cli.params import BOX, DEVICE, FILE, FPS, SIZE, Number
 from vxedit.edit.recipes.names import NAMES
-from vxedit.job import EditSettings, GenerateSettings, InversionKind, InvertSettings
+from vxedit.job import (
+    EditSettings,
+    Fit,
+    GenerateSettings,
+    InversionKind,
+    InvertSettings,
+    Loading,
+    Offload,
+    Selection,
+)
 
 CONTEXT: dict[str, Any] = {
     "help_option_names": ["-h", "--help"],
@@ -100,6 +109,31 @@ model = group(
         show_default=True,
         help="Precision of the network.",
     ),
+    click.option("--revision", metavar="REF", help="A branch, tag or commit of a hub's model. [default: the newest]"),
+    click.option(
+        "--lora",
+        type=FILE,
+        multiple=True,
+        metavar="FILE",
+        help="A LoRA to merge into the model's weights, as diffusers, peft, kohya's scripts or "
+        "Text-To-Video-Finetuning save it; may be given several times.",
+    ),
+    click.option(
+        "--lora-scale",
+        type=Number(0, 4),
+        metavar="FACTOR",
+        default=Loading.lora_scale,
+        show_default=True,
+        help="How much of the LoRA is added.",
+    ),
+    click.option(
+        "--offload",
+        type=click.Choice(get_args(Offload)),
+        default=Loading.offload,
+        show_default=True,
+        help="Weights that are kept off the device while they aren't in use: none, those of whole parts, or all but "
+        "one stage's; auto: as the device's memory asks for.",
+    ),
     click.option(
         "--allow-pickle",
         is_flag=True,
@@ -180,6 +214,27 @@ generate = group(
     click.option("--fps", type=FPS, help="Frames a second of the clip that is written. [default: 8]"),
 )
 
+fitting = group(
+    click.option(
+        "--fit",
+        type=click.Choice(get_args(Fit)),
+        default=Selection.fit,
+        show_default=True,
+        help="How a picture of another aspect is shown to the model: out of shape, cropped round the object (the rest "
+        "of the frame stays as it was), or with its border repeated outwards.",
+    ),
+    click.option(
+        "--keep-letterbox", is_flag=True, help="Take black bars round the picture for picture, and show them the model."
+    ),
+    click.option(
+        "--window",
+        type=click.IntRange(min=2),
+        metavar="N",
+        help="Frames that are edited in one piece; longer clips are edited in windows that share frames. [default: as "
+        "many as the model takes; its own length where INPUT is longer]",
+    ),
+)
+
 selection = group(
     click.option(
         "--start",
@@ -193,7 +248,7 @@ selection = group(
         "--num-frames",
         type=click.IntRange(min=1),
         metavar="N",
-        help="At most this many frames. [default: as many as there are and the model takes]",
+        help="At most this many frames. [default: as many as there are]",
     ),
     click.option(
         "--fps", type=FPS, help='Frames a second to edit at, such as "24" or "30000/1001". [default: INPUT\'s]'

@@ -29,10 +29,17 @@ EPILOG = (
 
 # Where the settings stand in a job that the command line names otherwise or that lie in one of its stages.
 STAGES = {
+    "revision": ("loading", "revision"),
+    "lora": ("loading", "lora"),
+    "lora_scale": ("loading", "lora_scale"),
+    "offload": ("loading", "offload"),
     "start": ("selection", "start_s"),
     "num_frames": ("selection", "num_frames"),
     "fps": ("selection", "fps"),
     "size": ("selection", "size"),
+    "fit": ("selection", "fit"),
+    "keep_letterbox": ("selection", "keep_letterbox"),
+    "window": ("selection", "window"),
     "inversion": ("invert", "kind"),
     "steps": ("invert", "steps"),
     "guidance_scale": ("invert", "guidance_scale"),
@@ -60,6 +67,7 @@ PLAIN = ("input", "prompt", "model", "device", "dtype", "allow_pickle", "overwri
 @options.effort
 @options.seed
 @options.selection
+@options.fitting
 @options.model
 @options.output
 @options.side_by_side

@@ -6,6 +6,9 @@ transport   the object's pixels are carried to the target over a clean plate, en
 guidance    gradients of the box energy on the word's attention pull it to the path in the first steps
 anchor      early steps are drawn to the transported trajectory; the pull fades, and the model settles seams and light
 pinning     outside the edit region every step is the source's own
+
+Of a piece of a longer clip, the first frames may be made already: they are anchored to what they are through all steps,
+so that the rest goes on from them.
 """
 
 from __future__ import annotations
@@ -86,14 +89,16 @@ def replaced(task: Task) -> list[bool]:
 @dataclass(frozen=True)
 class _Anchors:
     """The transported trajectory, as its clean latents and noise, and on the latents' grid (1, 1, f, h, w): `edit`,
-    the cells that may change; `hold`, how firmly each is anchored, 0 to 1; `renew`, those of objects that become
-    others. There a run begins without the object: `bare` are clean latents and noise without it, since the inverted
-    noise of an object draws that object whatever the prompt says."""
+    the cells that may change; `hold`, how firmly each is anchored, 0 to 1; `settled`, 1 in frames that are made already
+    (they are the clean latents' own); `renew`, the cells of objects that become others. There a run begins without the
+    object: `bare` are clean latents and noise without it, since the inverted noise of an object draws that object
+    whatever the prompt says."""
 
     clean: Tensor
     noise: Callable[[int], Tensor]
     edit: Tensor
     hold: Tensor
+    settled: Tensor
     renew: Tensor
     bare: tuple[Tensor, Tensor]
     abar: tuple[float, ...]
@@ -121,7 +126,7 @@ class _Anchors:
         cells = cells[None, None].to(device)
         clean, hold = inversion.clean, torch.zeros_like(target_cells)
         if how.parts.transport:
-            clean = _mix(inversion.clean, task.backbone.encode(scene.frames), cells)
+            clean = _mix(inversion.clean, task.backbone.encode(_with_settled(task, scene)), cells)
             # an object that is to become another is held nowhere; its words' attention holds the layout
             objects = scene.target > 0.5 if task.words is None else np.zeros_like(scene.target)
             free = scene.plate.known & ~((scene.target > 0.1) & (task.words is not None))
@@ -142,8 +147,21 @@ class _Anchors:
             return torch.where((vacated_cells > 0.1) & (target_cells <= 0.3), empty, moved).to(device)
 
         renew, bare = _emptied(task, scene, clean, seed + 1)
-        on_grid = hold[None, None].to(device), renew[None, None].to(device)
+        on_grid = hold[None, None].to(device), _settled(task).to(device), renew[None, None].to(device)
         return cls(clean, noise, cells, *on_grid, bare, inversion.schedule.abar)
+
+
+def _with_settled(task: Task, scene: Scene) -> np.ndarray:
+    """The scene's frames, those that are made already as they are."""
+    if task.settled is None:
+        return scene.frames
+    return np.concatenate([task.settled, scene.frames[len(task.settled) :]])
+
+
+def _settled(task: Task) -> Tensor:
+    """1 at the frames of the latents that cover nothing but frames that are made already, (1, 1, f, 1, 1)."""
+    made = 0 if task.settled is None else len(task.settled)
+    return torch.tensor([float(max(span) < made) for span in task.spans])[None, None, :, None, None]
 
 
 def _emptied(task: Task, scene: Scene, clean: Tensor, seed: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -197,6 +215,8 @@ def _run(task: Task, how: Recipe, region: Region, scene: Scene, anchors: _Anchor
                 x = _mix(x, anchors.at(i + 1), pull * anchors.hold)
         if task.words is not None:
             x = branch.blended(x, i, source(i + 1, without=True))
+        if how.parts.transport and task.settled is not None:
+            x = _mix(x, anchors.at(i + 1), anchors.settled)
         if how.parts.pinning:
             x = _mix(inversion.pivot(i + 1), x, anchors.edit)
         task.tell(i - first + 1, count - first)

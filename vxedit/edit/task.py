@@ -34,7 +34,8 @@ class Task:
     """One edit. `inversion`: the clip's trajectory, inverted from a real clip or left by the generation of a new one.
     `frames` uint8 (F, H, W, 3): that clip at the model's size. `subjects`: where they overlap at their targets, a later
     one hides an earlier one. `generator`: for whatever is drawn at random. `words`: what becomes of the prompt's words;
-    vxedit's own recipe alone knows how. `progress`: steps done and in all."""
+    `settled` uint8 (n, H, W, 3): the first frames as they are already made, where these are a piece of a longer clip.
+    Of both vxedit's own recipe alone knows what to do with them. `progress`: steps done and in all."""
 
     backbone: Backbone
     inversion: Inversion
@@ -42,6 +43,7 @@ class Task:
     subjects: tuple[Subject, ...]
     generator: torch.Generator
     words: WordEdit | None = None
+    settled: np.ndarray | None = None
     progress: Callable[[int, int], None] | None = None
 
     @property

@@ -19,19 +19,23 @@ _GAP_PX = 4
 _SUBPIXEL_BITS = 4
 
 
-def draw_boxes(frames: np.ndarray, boxes: np.ndarray, *, trail: bool = False) -> np.ndarray:
+def draw_boxes(
+    frames: np.ndarray, boxes: np.ndarray, *, trail: bool = False, at: np.ndarray | None = None
+) -> np.ndarray:
     """Copies of `frames` uint8 (F, H, W, 3) with `boxes` (F, 4), xyxy in shares of the frame, drawn on them.
 
-    `trail` adds the line of all the boxes' centres, with a dot where the frame's own is. A box with NaN is left out;
-    a box beyond the frame is cut off by it. Raises ValueError if the counts differ.
+    `trail` adds the line of all the boxes' centres, with a dot where the frame's own is. `at` (F,): the frames are only
+    these of a clip whose boxes are all given. A box with NaN is left out; a box beyond the frame is cut off by it.
+    Raises ValueError if the counts differ.
     """
-    if len(frames) != len(boxes) or boxes.shape[1:] != (4,):
+    if boxes.shape[1:] != (4,) or len(frames) != (len(boxes) if at is None else len(at)):
         raise ValueError(f"{len(frames)} frames need boxes ({len(frames)}, 4), got {boxes.shape}")
     height, width = frames.shape[1:3]
     corners = np.asarray(boxes, np.float64) * (width, height, width, height)
     centres = (corners[:, :2] + corners[:, 2:]) / 2
     drawn = frames.copy()
-    for frame, box, centre in zip(drawn, corners, centres, strict=True):
+    own = np.arange(len(boxes)) if at is None else at
+    for frame, box, centre in zip(drawn, corners[own], centres[own], strict=True):
         if trail:
             _line(frame, centres[np.isfinite(centres).all(1)], _TRAIL)
         if np.isfinite(box).all():
@@ -42,20 +46,22 @@ def draw_boxes(frames: np.ndarray, boxes: np.ndarray, *, trail: bool = False) ->
     return drawn
 
 
-def heat(frames: np.ndarray, maps: np.ndarray) -> np.ndarray:
+def heat(frames: np.ndarray, maps: np.ndarray, *, at: np.ndarray | None = None) -> np.ndarray:
     """`maps` (F, h, w) of any size, such as attention, as colours over `frames` uint8 (F, H, W, 3): dark low, yellow
     high.
 
     The maps are upsampled smoothly and scaled to the clip's own lowest and highest value; a flat map is all low, NaN
-    counts as lowest. Raises ValueError if the counts differ.
+    counts as lowest. `at` (F,): the frames are only these of a clip whose maps are all given. Raises ValueError if the
+    counts differ.
     """
     import cv2
 
-    if maps.ndim != 3 or len(maps) != len(frames):
+    if maps.ndim != 3 or len(frames) != (len(maps) if at is None else len(at)):
         raise ValueError(f"{len(frames)} frames need maps ({len(frames)}, h, w), got {maps.shape}")
     height, width = frames.shape[1:3]
     blended = np.empty_like(frames)
-    for frame, level, out in zip(frames, _normalised(maps), blended, strict=True):
+    levels = _normalised(maps) if at is None else _normalised(maps)[at]
+    for frame, level, out in zip(frames, levels, blended, strict=True):
         smooth = np.clip(cv2.resize(level, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
         colour = cv2.applyColorMap(np.rint(smooth * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
         share = (0.45 + 0.35 * smooth)[..., None]  # the frame shows through, least where the map is high
@@ -63,7 +69,16 @@ def heat(frames: np.ndarray, maps: np.ndarray) -> np.ndarray:
     return blended
 
 
-def sheet(rows: Sequence[tuple[str, np.ndarray]], columns: int = 6) -> np.ndarray:
+COLUMNS = 6
+"""Frames in a row of a sheet."""
+
+
+def spread(count: int, columns: int = COLUMNS) -> np.ndarray:
+    """At most `columns` indices spread evenly over `count` frames, the first and the last among them."""
+    return np.unique(np.rint(np.linspace(0, count - 1, columns)).astype(int))
+
+
+def sheet(rows: Sequence[tuple[str, np.ndarray]], columns: int = COLUMNS) -> np.ndarray:
     """One picture uint8 (H, W, 3): a row for every (label, frames (F, h, w, 3)), with `columns` frames spread evenly
     over it.
 
@@ -181,7 +196,7 @@ def _scaled(clip: np.ndarray, height: int) -> int:
 
 def _strip(frames: np.ndarray, columns: int, height: int) -> np.ndarray:
     """`columns` frames from first to last, resized to `height`, with a gap after each."""
-    chosen = frames[np.unique(np.rint(np.linspace(0, len(frames) - 1, columns)).astype(int))]
+    chosen = frames[spread(len(frames), columns)]
     cells = resize_frames(chosen, height, _scaled(frames, height))
     gapped = np.pad(cells, ((0, 0), (0, 0), (0, _GAP_PX), (0, 0)), constant_values=_PAPER)
     return np.concatenate(list(gapped), axis=1)

@@ -6,8 +6,12 @@ import contextlib
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from typing import IO
+
+_ONE_AT_A_TIME = threading.RLock()
+"""There is one descriptor for all threads: two that redirect it at once would put back each other's."""
 
 
 class Caught:
@@ -30,22 +34,24 @@ def caught_stderr() -> Iterator[Caught]:
     """Redirect file descriptor 2 into a temporary file until the block ends, then put it back.
 
     Replacing `sys.stderr` is not enough: decord's C++ and a child process write to the descriptor itself. A child that
-    is started inside the block keeps writing to the file after it, so that its last words can still be read.
+    is started inside the block keeps writing to the file after it, so that its last words can still be read. Other
+    threads that ask for the same wait until the block ends.
     """
-    try:
-        kept = os.dup(2)
-    except OSError:  # no standard error at all, as in a service: nothing to redirect
-        yield Caught(None)
-        return
-    file = tempfile.TemporaryFile()  # noqa: SIM115  outlives the block on purpose, closed with its last reader
-    try:
-        _flush()
-        os.dup2(file.fileno(), 2)
-        yield Caught(file)
-    finally:
-        _flush()
-        os.dup2(kept, 2)
-        os.close(kept)
+    with _ONE_AT_A_TIME:
+        try:
+            kept = os.dup(2)
+        except OSError:  # no standard error at all, as in a service: nothing to redirect
+            yield Caught(None)
+            return
+        file = tempfile.TemporaryFile()  # noqa: SIM115  outlives the block on purpose, closed with its last reader
+        try:
+            _flush()
+            os.dup2(file.fileno(), 2)
+            yield Caught(file)
+        finally:
+            _flush()
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _flush() -> None:
