@@ -17,13 +17,14 @@ import pytest
 from tests.footage import PROMPT, RATE, contents, write_footage
 from vxedit.backbones import parts
 from vxedit.backbones.registry import load
+from vxedit.checks import output_files, read_masks, sampled
 from vxedit.cli.main import real
 from vxedit.edit.path import SampledPath, parse_path
 from vxedit.errors import InputError, ModelError, OutputError, UsageError
 from vxedit.io.crop import Placement
 from vxedit.io.pictures import draw_boxes
 from vxedit.job import EditSettings, Extras, InvertSettings, ObjectJob, RealJob, Selection, WordSettings
-from vxedit.plan import Plan, output_files, plan, preview, read_masks, sampled
+from vxedit.plan import Plan, plan, preview
 from vxedit.windows import Window, windows
 
 PATH = "0%:0.3,0.5,0.4,0.4 100%:0.6,0.5,0.4,0.4"

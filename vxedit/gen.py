@@ -15,6 +15,15 @@ import torch
 from vxedit.backbones.memory.plan import MemoryPlan
 from vxedit.backbones.protocol import Backbone, Piece, Size
 from vxedit.backbones.registry import Outline
+from vxedit.checks import (
+    check_edit,
+    check_model,
+    check_outputs,
+    check_paths,
+    describe_object,
+    output_files,
+    plan_words,
+)
 from vxedit.clip import Clip
 from vxedit.edit.generate import generate
 from vxedit.edit.path import parse_path
@@ -31,7 +40,6 @@ from vxedit.job_json import gen_job_from_json
 from vxedit.make import Brief, Clock, edit_frames, stage
 from vxedit.model import cost_lines, memory_of, outline_of, within_memory
 from vxedit.objects import Wanted, check_place, check_words
-from vxedit.plan import check_edit, check_model, check_outputs, check_paths, describe_object, output_files, plan_words
 from vxedit.reel import Held
 from vxedit.results import Result, clip_part, cost, edit_part, head, write_files
 from vxedit.story import told

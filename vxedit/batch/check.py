@@ -50,9 +50,9 @@ def _files(task: Task) -> None:
 def check_settings(task: Task) -> None:
     """Raises VxeditError for settings that can't be meant: numbers out of range, a path that doesn't parse, a model
     that isn't there, a word that the prompt lacks. What only the clip can tell is left to its job."""
+    from vxedit.checks import check_edit, check_model, plan_words
     from vxedit.edit.path import parse_path
     from vxedit.objects import check_place, check_words
-    from vxedit.plan import check_edit, check_model, plan_words
 
     job = task.job
     real = isinstance(job, RealJob)
