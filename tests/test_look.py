@@ -27,24 +27,17 @@ from vxedit.io.read import read_video
 from vxedit.io.write import write_video
 from vxedit.job import Selection
 from vxedit.look import (
-    DIFFUSE,
-    SHARP,
     LookJob,
     chosen_layers,
     content_words,
-    diffuse_warning,
     grid,
     look,
-    measure,
-    moves,
     noise_readings,
-    peaks,
     plan_look,
     read_words,
-    verdict,
-    word_warnings,
 )
 from vxedit.render.scene import random_scene, render
+from vxedit.word_figures import DIFFUSE, SHARP, diffuse_warning, measure, moves, peaks, verdict, word_warnings
 
 SAMPLE = Path(__file__).parent.parent / "data" / "samples" / "burger.mp4"
 

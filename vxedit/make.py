@@ -27,8 +27,8 @@ from vxedit.invert.inversion import Inversion
 from vxedit.io.crop import Placement
 from vxedit.io.fit import composite, resize_frames
 from vxedit.job import EditSettings, Progress
-from vxedit.look import diffuse_warning
 from vxedit.objects import Wanted, find_objects
+from vxedit.word_figures import diffuse_warning
 
 
 @dataclass(frozen=True)
