@@ -17,6 +17,7 @@ from vxedit.backbones.protocol import Backbone
 from vxedit.clip import Clip
 from vxedit.edit.locate import Located, per_frame, words_attention
 from vxedit.edit.objective import Weights
+from vxedit.edit.plate import steadied
 from vxedit.edit.real import Parts, edit, recipe
 from vxedit.edit.recipes.names import OURS
 from vxedit.edit.recipes.published import published
@@ -181,16 +182,23 @@ def diffuse(objects: Sequence[Wanted], attention: Sequence[np.ndarray]) -> list[
 def finish(
     backbone: Backbone, frames: np.ndarray, subjects: Sequence[Subject], edited: Edited
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The edited clip at the source's size, and how much of each pixel is the edit's: decoded, given the source's own
-    detail, and composited into the source frames (F, H, W, 3), which outside the edit region stay bit for bit."""
+    """The edited clip at the source's size, and how much of each pixel is the edit's: decoded, given the laid
+    scene's detail, steadied where no frame shows the background, and composited into the source frames (F, H, W, 3),
+    which outside the edit region stay bit for bit."""
     count, height, width, _ = frames.shape
     made = resize_frames(backbone.decode(edited.latents, count), height, width)
-    if edited.expected is not None and edited.scene is not None:
+    if edited.expected is not None and edited.held is not None and edited.scene is not None:
         expected = resize_frames(backbone.decode(edited.expected, count), height, width)
         large = enlarge(edited.scene, frames, [(subject.found, subject.targets) for subject in subjects])
-        made = with_detail(made, expected, large.frames)
-    alpha = np.stack([cv2.resize(a, (width, height), interpolation=cv2.INTER_LINEAR) for a in edited.region.alpha])
+        made = with_detail(made, expected, large.frames, _sized(edited.held, height, width))
+        made = steadied(made, ~large.plate.known & (large.target <= 0.1), large.camera)
+    alpha = _sized(edited.region.alpha, height, width)
     return composite(frames, made, alpha), alpha
+
+
+def _sized(masks: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Soft masks (F, h, w) at another size."""
+    return np.stack([cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR) for mask in masks])
 
 
 def _attention_after(brief: Brief, backbone: Backbone, inversion: Inversion, edited: Edited) -> list[np.ndarray]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.edit.scenes import clip, grown
-from vxedit.edit.plate import clean_plate, register
+from vxedit.edit.plate import clean_plate, register, steadied
 from vxedit.render.scene import Rendered
 
 
@@ -91,3 +91,39 @@ def test_a_clip_that_is_hidden_throughout_is_no_error(frames: int) -> None:
     camera = register(pictures, mask)
     assert np.array_equal(camera, np.repeat(np.eye(3)[None], frames, 0))
     assert not clean_plate(pictures, mask, camera).known.any()
+
+
+def drifting(frames: int, step: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """A texture that drifts by `step` pixels a frame, (F, 64, 64, 3), and the camera that makes it."""
+    texture = np.random.default_rng(4).integers(60, 190, (160, 160, 3)).astype(np.uint8)
+    camera = np.repeat(np.eye(3)[None], frames, 0)
+    camera[:, :2, 2] = np.arange(frames)[:, None] * step
+    corners = 48 - camera[:, :2, 2].astype(int)  # a point of the scene moves by `step`, so the view by as much back
+    return np.stack([texture[y : y + 64, x : x + 64] for x, y in corners]), camera
+
+
+@pytest.mark.parametrize("step", [(0, 0), (2, -1)])
+def test_what_is_made_up_becomes_the_same_from_frame_to_frame(step: tuple[int, int]) -> None:
+    """Noise about a place that drifts with the camera: its mean over the frames within reach is left."""
+    clean, camera = drifting(7, step)
+    unknown = np.zeros(clean.shape[:3], bool)
+    for i in range(7):
+        unknown[i, 20 + step[1] * i : 40 + step[1] * i, 20 + step[0] * i : 40 + step[0] * i] = True
+    noise = np.array([9, -3, 0, 6, -12, 3, 3])
+    shown = (clean + noise[:, None, None, None]).astype(np.uint8)
+    for reach in (1, 10):
+        out = steadied(shown, unknown, camera, reach=reach)
+        for i in range(7):
+            left = noise[max(0, i - reach) : i + reach + 1].mean()
+            assert np.abs(out[i].astype(float) - clean[i] - left)[unknown[i]].max() <= 0.51
+        assert np.array_equal(out[~unknown], shown[~unknown])
+    assert np.array_equal(steadied(shown, unknown, camera, reach=0), shown)
+
+
+def test_only_frames_that_make_a_place_up_take_part_in_it() -> None:
+    frames = np.stack([np.full((40, 40, 3), level, np.uint8) for level in (100, 110, 200)])
+    unknown = np.zeros((3, 40, 40), bool)
+    unknown[0, :, :20] = unknown[1, :, 10:30] = True
+    out = steadied(frames, unknown, np.repeat(np.eye(3)[None], 3, 0))
+    assert (out[0, :, :10] == 100).all() and (out[:2, :, 10:20] == 105).all() and (out[1, :, 20:] == 110).all()
+    assert (out[0, :, 20:] == 100).all() and (out[2] == 200).all()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tests.edit.pixels import PixelBackbone, noised
-from tests.edit.scenes import clip
+from tests.edit.scenes import clip, grown
 from vxedit.backbones.protocol import Backbone
 from vxedit.backbones.tokens import columns as columns_of
 from vxedit.backbones.unet3d import UNet3D
@@ -178,6 +178,21 @@ def test_the_anchor_draws_to_the_scene_as_laid(editor: Editor) -> None:
     assert held.expected is not None
     apart = [float((one.latents - held.expected).square().mean()) for one in (held, free)]
     assert apart[0] < 0.2 * apart[1]
+
+
+def test_the_scene_is_held_where_it_is_vouched_for(editor: Editor, truth: Rendered) -> None:
+    """The ball hardly moves: what it leaves, no frame shows. Words that change leave it to the model too."""
+    how = Recipe(start=0.25, parts=Parts(guidance=False))
+    moved, weighted = editor(how), edit(reworded(editor, weights={"ball": 2.0}), how)
+    assert moved.held is not None and weighted.held is not None
+    assert moved.held.shape == moved.region.alpha.shape and moved.held.min() >= 0 and moved.held.max() <= 1
+    assert moved.held[moved.region.target > 0.99].min() > 0.7
+    hidden = truth.masks[0].all(0) & ~grown(moved.region.target > 0.01, 3).any(0)
+    assert hidden.sum() > 20 and moved.held[:, hidden].max() < 0.5
+    assert moved.held[moved.region.alpha == 0].min() > 0.99
+    assert weighted.held[weighted.region.target > 0.99].max() < 0.3
+    without = editor(replace(how, parts=Parts(transport=False)))
+    assert without.held is None and without.expected is None
 
 
 def test_the_anchor_fades() -> None:

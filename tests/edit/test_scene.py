@@ -12,7 +12,7 @@ import pytest
 from tests.edit.scenes import clip, grown, mask_iou
 from vxedit.edit.locate import Located, mask_boxes
 from vxedit.edit.refine import hidden_by
-from vxedit.edit.scene import Scene, enlarge, lay, soften, with_detail
+from vxedit.edit.scene import Scene, enlarge, lay, soften, vouched, with_detail
 from vxedit.io.fit import resize_frames
 from vxedit.render.scene import Rendered
 
@@ -263,40 +263,81 @@ def detailed(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return scene, np.stack([cv2.GaussianBlur(frame, (0, 0), 2.0) for frame in scene])
 
 
-def test_where_the_model_kept_the_scene_its_detail_comes_back_exactly() -> None:
+def held(scene: np.ndarray, share: float) -> np.ndarray:
+    return np.full(scene.shape[:3], share, np.float32)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_where_the_model_kept_the_scene_its_detail_comes_back_exactly(share: float) -> None:
     scene, blurred = detailed()
     assert psnr(blurred, scene) < 25
-    assert np.array_equal(with_detail(blurred, blurred, scene), scene)
+    assert np.array_equal(with_detail(blurred, blurred, scene, held(scene, share)), scene)
 
 
-def test_what_the_model_made_anew_stays_as_it_made_it() -> None:
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_what_the_model_made_anew_stays_as_it_made_it(share: float) -> None:
     scene, blurred = detailed()
     anew = np.where(blurred > 127, blurred - 90, blurred + 90).astype(np.uint8)
-    assert np.array_equal(with_detail(anew, blurred, scene), anew)
+    assert np.array_equal(with_detail(anew, blurred, scene, held(scene, share)), anew)
 
 
-def test_each_place_is_judged_by_itself() -> None:
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_each_place_is_judged_by_itself(share: float) -> None:
     scene, blurred = detailed()
     half = blurred.copy()
     half[0, :, 32:] += 60
-    out = with_detail(half, blurred, scene)
+    out = with_detail(half, blurred, scene, held(scene, share))
     assert np.array_equal(out[0, :, :26], scene[0, :, :26])
     assert np.array_equal(out[0, :, 38:], half[0, :, 38:])
     assert np.array_equal(out[1], scene[1])  # and each frame
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize(("apart", "tolerance"), [(14, 14.0), (7, 14.0), (14, 28.0), (20, 10.0)])
-def test_between_detail_fades_as_it_says(apart: int, tolerance: float) -> None:
+def test_between_the_scene_fades_as_it_says(apart: int, tolerance: float, share: float) -> None:
     scene, blurred = detailed()
     decoded = blurred + np.uint8(apart)
-    detail = scene.astype(float) - blurred
-    expected = decoded + math.exp(-((apart / tolerance) ** 2)) * detail
-    out = with_detail(decoded, blurred, scene, tolerance=tolerance)
+    lacking = scene.astype(float) - blurred - share * apart
+    expected = decoded + math.exp(-((apart / tolerance) ** 2)) * lacking
+    out = with_detail(decoded, blurred, scene, held(scene, share), tolerance=tolerance)
     assert np.abs(out - expected).max() <= 0.51
+
+
+def test_noise_that_is_new_in_every_frame_does_not_flicker_where_the_scene_is_held() -> None:
+    """The right half is held, the left is not; the scene is a still picture."""
+    picture, blurred = (np.repeat(part[:1], 4, 0) for part in detailed())
+    rng = np.random.default_rng(2)
+    noise = rng.integers(-2, 3, (4, 64, 64, 1))
+    right = np.zeros((4, 64, 64), np.float32)
+    right[:, :, 32:] = 1
+    out = with_detail((blurred + noise).astype(np.uint8), blurred, picture, right)
+    steps, given = np.abs(np.diff(out.astype(int), axis=0)), np.abs(np.diff(noise, axis=0))
+    assert psnr(out[:, :, 32:], picture[:, :, 32:]) > 48 > psnr(picture + noise, picture)
+    assert steps[:, :, 32:].mean() < 0.25 * given.mean() and steps[:, :, :32].mean() > 0.8 * given.mean()
 
 
 def test_detail_does_not_wrap_round_the_ends_of_the_scale() -> None:
     decoded, expected = np.full((1, 8, 8, 3), 250, np.uint8), np.full((1, 8, 8, 3), 248, np.uint8)
-    scene = np.full((1, 8, 8, 3), 255, np.uint8)
-    assert (with_detail(decoded, expected, scene) == 255).all()
-    assert (with_detail(255 - decoded, 255 - expected, 255 - scene) == 0).all()
+    scene, unheld = np.full((1, 8, 8, 3), 255, np.uint8), np.zeros((1, 8, 8), np.float32)
+    assert (with_detail(decoded, expected, scene, unheld) == 255).all()
+    assert (with_detail(255 - decoded, 255 - expected, 255 - scene, unheld) == 0).all()
+
+
+def test_what_no_frame_shows_is_not_vouched_for_and_objects_are_unless_they_become_others() -> None:
+    """An object that stands still under a still camera hides its place in every frame."""
+    shown, _, red, _ = two_squares()
+    still = Located(red.masks[:1].repeat(4, 0), red.boxes[:1].repeat(4, 0))
+    shown = shown[:1].repeat(4, 0)
+    targets = still.boxes + 40 / 96
+    scene = lay(shown, [(still, targets)])
+    both, background = vouched(scene, objects=True), vouched(scene, objects=False)
+    assert both.dtype == background.dtype == bool and both.shape == shown.shape[:3]
+    assert not (both | background)[still.masks].any()
+    target = inner(targets)
+    assert both[target].all() and not background[target].any()
+    elsewhere = ~hidden_by(still) & (scene.target == 0)
+    assert elsewhere.mean() > 0.5 and (both & background)[elsewhere].all()
+    # an object is vouched for where it covers what no frame shows, too
+    back = lay(shown, [(still, still.boxes)])
+    assert vouched(back, objects=True)[inner(still.boxes)].all()
+    assert not vouched(back, objects=False)[still.masks].any()

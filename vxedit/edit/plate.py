@@ -97,3 +97,24 @@ def _borrow(
         view += (plates[i][rim].astype(np.float32) - view[rim]).mean(0)
     plates[i][gained] = np.clip(view[gained] + 0.5, 0, 255).astype(np.uint8)
     known[i] |= gained
+
+
+def steadied(frames: np.ndarray, unknown: np.ndarray, camera: np.ndarray, *, reach: int = 2) -> np.ndarray:
+    """Frames uint8 (F, H, W, 3) with what is made up of the background, `unknown` (F, H, W) bool, the same from frame
+    to frame: the mean over the frames up to `reach` away that make up the same place of the scene, the camera's motion
+    (F, 3, 3), as `register` gives it, undone. The rest stays bit for bit."""
+    height, width = unknown.shape[1:]
+    inverse = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    out = frames.copy()
+    for i in range(len(frames)):
+        if not unknown[i].any():
+            continue
+        total, count = frames[i].astype(np.float32), np.ones((height, width), np.float32)
+        for j in (j for j in range(max(0, i - reach), min(len(frames), i + reach + 1)) if j != i):
+            warp = (camera[j] @ np.linalg.inv(camera[i]))[:2]
+            made = cv2.warpAffine(unknown[j].astype(np.float32), warp, (width, height), flags=inverse) > 0.99
+            view = cv2.warpAffine(frames[j].astype(np.float32), warp, (width, height), flags=inverse)
+            total[made] += view[made]
+            count[made] += 1
+        out[i][unknown[i]] = (total[unknown[i]] / count[unknown[i]][:, None] + 0.5).astype(np.uint8)
+    return out

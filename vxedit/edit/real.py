@@ -24,7 +24,7 @@ from vxedit.edit.branch import Branch
 from vxedit.edit.guidance import GuidanceSettings, guide
 from vxedit.edit.objective import Weights
 from vxedit.edit.region import Region, region_of, to_cells, touched_cells
-from vxedit.edit.scene import Scene, lay
+from vxedit.edit.scene import Scene, lay, soften, vouched
 from vxedit.edit.task import Edited, Task
 from vxedit.edit.transport import carry_noise, refill_noise
 from vxedit.edit.word_control import TakeoverSettings
@@ -127,10 +127,7 @@ class _Anchors:
         clean, hold = inversion.clean, torch.zeros_like(target_cells)
         if how.parts.transport:
             clean = _mix(inversion.clean, task.backbone.encode(_with_settled(task, scene)), cells)
-            # an object that is to become another is held nowhere; its words' attention holds the layout
-            objects = scene.target > 0.5 if task.words is None else np.zeros_like(scene.target)
-            free = scene.plate.known & ~((scene.target > 0.1) & (task.words is not None))
-            hold = to_cells(np.maximum(objects, free), *grid)
+            hold = to_cells(_held(task, scene), *grid)
         seed = int(torch.randint(2**31, (1,), generator=task.generator))
 
         def noise(i: int) -> Tensor:
@@ -162,6 +159,12 @@ def _settled(task: Task) -> Tensor:
     """1 at the frames of the latents that cover nothing but frames that are made already, (1, 1, f, 1, 1)."""
     made = 0 if task.settled is None else len(task.settled)
     return torch.tensor([float(max(span) < made) for span in task.spans])[None, None, :, None, None]
+
+
+def _held(task: Task, scene: Scene) -> np.ndarray:
+    """Where the result is to be as the scene was laid, bool (F, H, W). Objects whose words change are held nowhere;
+    their words' attention holds the layout."""
+    return vouched(scene, objects=task.words is None)
 
 
 def _emptied(task: Task, scene: Scene, clean: Tensor, seed: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -222,7 +225,8 @@ def _run(task: Task, how: Recipe, region: Region, scene: Scene, anchors: _Anchor
         task.tell(i - first + 1, count - first)
     # what becomes another object has no detail to be given back
     expected = anchors.clean if how.parts.transport and not bool(anchors.renew.any()) else None
-    return Edited(x, expected, region, scene, before, after, branch.forwards, guided)
+    held = None if expected is None else soften(_held(task, scene), task.frames.shape[2] / 128)
+    return Edited(x, expected, held, region, scene, before, after, branch.forwards, guided)
 
 
 def _mix(low: Tensor, high: Tensor, share: Tensor) -> Tensor:

@@ -84,18 +84,29 @@ def soften(masks: np.ndarray, sigma: float) -> np.ndarray:
     return np.stack([cv2.GaussianBlur(mask.astype(np.float32), (0, 0), max(sigma, 0.3)) for mask in masks])
 
 
-def with_detail(decoded: np.ndarray, expected: np.ndarray, scene: np.ndarray, *, tolerance: float = 14.0) -> np.ndarray:
-    """Give the result what the autoencoder and its size took away, where the model kept the scene as it was laid.
+def vouched(scene: Scene, *, objects: bool) -> np.ndarray:
+    """Where the scene stands for what it shows, bool (F, H, W): in the background that some frame shows and, if
+    `objects`, in the objects too, which may be to look otherwise. The rest was made up: it is the model's to draw."""
+    return scene.plate.known | (scene.target > 0.5) if objects else scene.plate.known & (scene.target <= 0.1)
+
+
+def with_detail(
+    decoded: np.ndarray, expected: np.ndarray, scene: np.ndarray, held: np.ndarray, *, tolerance: float = 8.0
+) -> np.ndarray:
+    """Give the result the scene itself where the model kept it, so that it is as sharp and as steady as the source.
 
     decoded: the model's result; expected: the laid scene through the autoencoder alone; scene: that scene itself; all
-    uint8 (F, H, W, 3) at the output's size. What `expected` lacks of `scene` is added, weighted by exp(-(d /
-    tolerance)^2) of the local difference d, in grey levels, between result and expectation, so what the model made
-    anew stays as it made it.
+    uint8 (F, H, W, 3) at the output's size. held (F, H, W) in [0, 1]: where the scene is `vouched` for. The scene's
+    weight is exp(-(d / tolerance)^2) of the local difference d, in grey levels, between result and expectation, so
+    what the model made anew stays as it made it. A small difference is another in every frame, and flickers: it goes
+    where the scene is held. Where it isn't, only what `expected` lacks of the scene is added, and the difference stays.
     """
     out = np.empty_like(decoded)
+    near = max(1.0, decoded.shape[2] / 64)
     for i in range(len(decoded)):
         made, laid = decoded[i].astype(np.float32), expected[i].astype(np.float32)
-        apart = cv2.GaussianBlur(np.abs(made - laid).mean(-1), (0, 0), max(1.0, decoded.shape[2] / 128))
+        apart = cv2.GaussianBlur(np.abs(made - laid).mean(-1), (0, 0), near)
         weight = np.exp(-((apart / tolerance) ** 2))[..., None]
-        out[i] = np.clip(made + weight * (scene[i] - laid) + 0.5, 0, 255).astype(np.uint8)
+        lacking = scene[i] - laid - held[i][..., None] * (made - laid)
+        out[i] = np.clip(made + weight * lacking + 0.5, 0, 255).astype(np.uint8)
     return out

@@ -67,12 +67,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Edited:
-    """`latents` (1, C, f, h, w) of the edited clip; `expected`, those of the scene as it was laid, or None where the
-    editor lays none; its `region` and `scene`; energies (f,) of the attention before and after guidance; forward passes
-    of the network, and passes with a gradient (early-stopped)."""
+    """`latents` (1, C, f, h, w) of the edited clip; `expected`, those of the scene as it was laid, and `held` (F, H, W)
+    in [0, 1], where that scene is vouched for, or None where the editor lays none; its `region` and `scene`; energies
+    (f,) of the attention before and after guidance; forward passes of the network, and passes with a gradient
+    (early-stopped)."""
 
     latents: Tensor
     expected: Tensor | None
+    held: np.ndarray | None
     region: Region
     scene: Scene | None
     energy_before: Tensor | None

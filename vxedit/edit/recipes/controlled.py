@@ -39,6 +39,7 @@ def regenerate(
     return Edited(
         latents=x,
         expected=None,
+        held=None,
         region=everywhere(task),
         scene=None,
         energy_before=None,

@@ -54,7 +54,7 @@ def regenerate(task: Task, denoise: Denoiser, steer: Steer) -> Edited:
             eps = eps + steered.score
         x = step(x, eps, schedule.abar[i], schedule.abar[i + 1])
         task.tell(i + 1, count)
-    return Edited(x, None, everywhere(task), None, before, after, denoise.forwards + forwards, passes)
+    return Edited(x, None, None, everywhere(task), None, before, after, denoise.forwards + forwards, passes)
 
 
 def slope(energy: Energy, x: Tensor) -> tuple[Tensor, Tensor]:
