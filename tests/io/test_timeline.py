@@ -9,7 +9,7 @@ import pytest
 
 from vxedit.errors import InputError
 from vxedit.io.rates import exact_rate, measured_rate
-from vxedit.io.timeline import choose, timeline
+from vxedit.io.timeline import choose, timeline, times_of
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,20 @@ def test_nearest_in_time() -> None:
     assert chosen(0.0, 2, None) == [0, 1] and chosen(0.0, 2, 10) == [0, 1]
     with pytest.raises(InputError, match=r"clip: .*0\.80 s"):
         chosen(0.8, None, None)
+
+
+def test_frames_that_are_repeated_have_times_of_their_own() -> None:
+    """A path is followed in time, which has to go on."""
+    line = timeline(np.arange(4) / 10, np.arange(1, 5) / 10, nominal=Fraction(10))
+    picks = choose(line, "clip", start_s=0.1, num_frames=None, fps=Fraction(25))
+    assert len(set(picks.tolist())) < len(picks)
+    times = times_of(line, picks, Fraction(25))
+    np.testing.assert_allclose(times, 0.1 + np.arange(len(picks)) / 25)
+    np.testing.assert_array_equal(times_of(line, picks[:1], None), line.times_s[picks[:1]])
+
+
+def test_stamps_that_are_the_same_are_set_apart() -> None:
+    starts = np.array([0.0, 0.1, 0.1, 0.5, 0.6])
+    line = timeline(starts, starts + 0.05, nominal=Fraction(10))
+    assert (np.diff(line.times_s) > 0).all()
+    np.testing.assert_allclose(line.times_s, starts, atol=1e-4)

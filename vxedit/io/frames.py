@@ -16,7 +16,7 @@ from vxedit.errors import InputError, VxeditError
 from vxedit.io.probe import probe
 from vxedit.io.read import check_selection, content_hash, first_that_can
 from vxedit.io.reader import Reader
-from vxedit.io.timeline import choose
+from vxedit.io.timeline import choose, times_of
 
 
 class _Tried(NamedTuple):
@@ -135,4 +135,4 @@ def open_video(
     name, found = first_that_can(path, info.fps, tried)
     line, picks = found.reader.line, found.picks
     source = Source(path, content_hash(path), tuple(int(pick) for pick in picks), info.has_audio, name)
-    return OpenClip(found, line.times_s[picks], fps or line.fps, source)
+    return OpenClip(found, times_of(line, picks, fps), fps or line.fps, source)

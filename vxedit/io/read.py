@@ -19,7 +19,7 @@ from vxedit.io.decord_reader import DecordReader
 from vxedit.io.pipe_reader import PipeReader
 from vxedit.io.probe import probe
 from vxedit.io.reader import Reader
-from vxedit.io.timeline import Timeline, choose
+from vxedit.io.timeline import Timeline, choose, times_of
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +36,10 @@ def read_video(path: Path, *, start_s: float = 0.0, num_frames: int | None = Non
 
     Frames are chosen by time: the one nearest `start_s` comes first, and with `fps` the ones nearest to every 1/fps
     seconds after it, left out or repeated as needed. `Clip.times_s` are the true times of the frames taken, in
-    seconds from the first frame the file shows; `Clip.fps` is `fps` where given, else the file's rate, exact where it
-    is constant and the mean where it isn't; `Source.indices` count the frames the file shows, from 0. Rotation is
-    applied. decord reads first; where it can't, ffmpeg does, and gives as many frames as can be decoded.
+    seconds from the first frame the file shows, or with `fps` the times asked for; `Clip.fps` is `fps` where given,
+    else the file's rate, exact where it is constant and the mean where it isn't; `Source.indices` count the frames the
+    file shows, from 0. Rotation is applied. decord reads first; where it can't, ffmpeg does, and gives as many frames
+    as can be decoded.
 
     Raises InputError if the file is missing, empty, damaged or not a video, or has nothing at `start_s`; UsageError
     for a start below 0, a count below 1 or a rate not above 0.
@@ -59,7 +60,7 @@ def read_video(path: Path, *, start_s: float = 0.0, num_frames: int | None = Non
         has_audio=info.has_audio,
         reader=name,
     )
-    return Clip(frames=frames, times_s=line.times_s[picks], fps=fps or line.fps, source=source)
+    return Clip(frames=frames, times_s=times_of(line, picks, fps), fps=fps or line.fps, source=source)
 
 
 def check_selection(start_s: float, num_frames: int | None, fps: Fraction | None) -> None:

@@ -15,6 +15,7 @@ _MISSING_S = -1e9
 _ROUNDING_S = 2e-3
 """Containers stamp to a millisecond, decord to a 32-bit float."""
 _TIE_S = 1e-6
+_APART_S = 1e-6
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ def timeline(starts_s: np.ndarray, ends_s: np.ndarray, *, nominal: Fraction | No
     if _rounded_only(times_s, fps):
         return _even(len(times_s), fps, skipped=skipped)
     last_s = max(float(ends_s[-1] - starts_s[-1]), 1e-3)
+    if np.any(np.diff(times_s) == 0):  # a damaged file's; whoever follows a path in time needs them apart
+        times_s = times_s + np.arange(len(times_s)) * _APART_S
     return Timeline(times_s, float(times_s[-1]) + last_s, fps, skipped)
 
 
@@ -68,6 +71,14 @@ def choose(line: Timeline, name: str, *, start_s: float, num_frames: int | None,
     count = max(1, int(np.ceil((line.end_s - from_s) * float(fps) - 1e-3)))
     wanted = min(count, num_frames) if num_frames is not None else count
     return _nearest(line.times_s, from_s + np.arange(wanted) / float(fps))
+
+
+def times_of(line: Timeline, picks: np.ndarray, fps: Fraction | None) -> np.ndarray:
+    """When the frames that `choose` gave are shown in the clip, (F,) seconds from the first frame of the file, rising:
+    their own times, or with `fps` every 1/fps seconds from the first one's, since frames may be repeated."""
+    if fps is None:
+        return line.times_s[picks]
+    return line.times_s[picks[0]] + np.arange(len(picks)) / float(fps)
 
 
 def _nearest(times_s: np.ndarray, targets_s: np.ndarray) -> np.ndarray:
