@@ -37,7 +37,7 @@ class Followed:
 
 
 def _in_view(one: Wanted, placement: Placement) -> Wanted:
-    if placement.window == (0, 0, *placement.frame):
+    if placement.whole:
         return one
     box = None if one.box is None else tuple(placement.boxes_to_model(np.array(one.box)).clip(0, 1).tolist())
     return replace(one, box=box, masks=None if one.masks is None else placement.cut(one.masks))

@@ -76,7 +76,7 @@ class Plan:
         if len(self.windows) > 1:
             shared = min(window.shared for window in self.windows[1:])
             lines.append(f"windows: {len(self.windows)} of {len(self.windows[0])} frames, {shared} or more shared")
-        if placed.window != (0, 0, *placed.frame):
+        if not placed.whole:
             x0, y0, x1, y1 = placed.window
             lines.append(f"sees: the {x1 - x0}x{y1 - y0} pixels from ({x0}, {y0}) on ({self.job.selection.fit})")
         lines += [line for one in self.objects for line in describe_object(one, self.prompt.text, self.pieces, clip)]

@@ -145,7 +145,7 @@ class _Run:
     def _view(self) -> Placement | None:
         """What the model sees of the frames, where that isn't all of them."""
         placed = self.planned.placement
-        return None if placed.window == (0, 0, *placed.frame) else placed
+        return None if placed.whole else placed
 
     def _edited(self, stories: list[Story]) -> Iterator[np.ndarray]:
         """The edited frames, uint8 (n, H, W, 3) at the source's size, window by window, each without what the next

@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from vxedit.backbones import autoencoder
+from vxedit.backbones.family import Facts
 from vxedit.backbones.memory.autoencoder import VaeWay
 from vxedit.backbones.memory.needs import Offload
 from vxedit.backbones.memory.offload import Shelf, stage_by_stage
-from vxedit.backbones.protocol import Text
+from vxedit.backbones.protocol import Parameterization, Size, Text
 
 NETWORK = "network"
 """What the names of the networks begin with."""
@@ -27,15 +28,30 @@ def part_of(index: int) -> str:
 
 
 class Parts:
-    """What every Backbone here has: its `parts`, modules by name ("vae", "text_encoder", "network", "network_1", …),
-    and the `device` on which they do their work. `at_once`: pixels that an autoencoder of single frames sees at once, a
-    frame at least."""
+    """What every Backbone here has: what its `facts` say, its `parts`, modules by name ("vae", "text_encoder",
+    "network", "network_1", …), and the `device` on which they do their work. `at_once`: pixels that an autoencoder of
+    single frames sees at once, a frame at least."""
 
-    device: torch.device
-    identity: str
-
-    def __init__(self, parts: Mapping[str, nn.Module]) -> None:
+    def __init__(
+        self,
+        parts: Mapping[str, nn.Module],
+        facts: Facts,
+        *,
+        name: str,
+        identity: str,
+        checkpoint_activations: bool | None,
+    ) -> None:
+        network: Any = parts[NETWORK]
+        self.name, self.identity = name, identity
+        self.native: Size = facts.sizes.native
+        self.max_frames = facts.sizes.max_frames
+        self.device: torch.device = network.device
+        self.dtype: torch.dtype = network.dtype
+        self.parameterization: Parameterization = facts.levels.parameterization
+        self.shared_noise, self.per_frame = facts.shared_noise, facts.per_frame
+        self.checkpoint_activations = checkpoint_activations
         self.parts = dict(parts)
+        self._facts = facts
         self.at_once = autoencoder.PIXELS_AT_ONCE
         self._shelf: Shelf | None = None
         self._texts: dict[tuple[str, str], Text] = {}

@@ -17,7 +17,7 @@ from vxedit.backbones.flow import TIMESTEPS, scale_of
 from vxedit.backbones.identity import identity as identity_of
 from vxedit.backbones.layout import Layout
 from vxedit.backbones.placing import Parts, part_of
-from vxedit.backbones.protocol import Attention, Control, Layer, Parameterization, Piece, Schedule, Size, Text
+from vxedit.backbones.protocol import Attention, Control, Layer, Piece, Schedule, Size, Text
 from vxedit.backbones.sizes import Length
 from vxedit.backbones.steering import chosen_layers
 from vxedit.errors import UsageError
@@ -89,22 +89,20 @@ class VideoTransformer(Parts):
         checkpoint_activations: bool | None = None,
     ) -> None:
         network, codec, prompts = loaded.network, loaded.codec, loaded.prompts
-        self.name, self.identity = name, identity
-        self.native: Size = facts.sizes.native
-        self.max_frames = facts.sizes.max_frames
-        self.device: torch.device = network.device
-        self.dtype: torch.dtype = network.dtype
-        self.parameterization: Parameterization = facts.levels.parameterization
-        self.shared_noise, self.per_frame = facts.shared_noise, False
-        self.checkpoint_activations = checkpoint_activations
         self.network, self.codec, self.prompts = network, codec, prompts
         self.patch, self.channels = loaded.patch, loaded.channels
-        self._facts, self._layers = facts, loaded.layers
+        self._layers = loaded.layers
         self._experts = loaded.experts or (network,)
         self._steering = chosen_layers(self._layers, facts.steering) if facts.steering else _middle(self._layers)
         networks = {part_of(i): expert for i, expert in enumerate(self._experts)}
         others = {"vae": codec.modules(), "text_encoder": prompts.modules()}
-        super().__init__({**networks, **{name: nn.ModuleList(modules) for name, modules in others.items()}})
+        super().__init__(
+            {**networks, **{part: nn.ModuleList(modules) for part, modules in others.items()}},
+            facts,
+            name=name,
+            identity=identity,
+            checkpoint_activations=checkpoint_activations,
+        )
 
     @classmethod
     def load(

@@ -23,7 +23,7 @@ from vxedit.backbones.identity import identity
 from vxedit.backbones.layout import Layout
 from vxedit.backbones.parts import load_clip_text, load_part
 from vxedit.backbones.placing import NETWORK, Parts
-from vxedit.backbones.protocol import Attention, Control, Layer, Parameterization, Piece, Schedule, Size, Text
+from vxedit.backbones.protocol import Attention, Control, Layer, Piece, Schedule, Size, Text
 from vxedit.backbones.sizes import pixels_a_cell
 from vxedit.backbones.steering import chosen_layers
 from vxedit.backbones.unet3d_layers import attentions, text_layers
@@ -54,18 +54,14 @@ class UNet3D(Parts):
         identity: str,
         checkpoint_activations: bool | None = None,
     ) -> None:
-        self.name = name
-        self.identity = identity
-        self.native: Size = facts.sizes.native
-        self.max_frames = facts.sizes.max_frames
-        self.device: torch.device = modules.unet.device
-        self.dtype: torch.dtype = modules.unet.dtype
-        self.parameterization: Parameterization = facts.levels.parameterization
-        self.shared_noise = facts.shared_noise
-        self.per_frame = facts.per_frame
-        self.checkpoint_activations = checkpoint_activations
-        self._modules, self._facts = modules, facts
-        super().__init__({NETWORK: modules.unet, "vae": modules.vae, "text_encoder": modules.text_encoder})
+        super().__init__(
+            {NETWORK: modules.unet, "vae": modules.vae, "text_encoder": modules.text_encoder},
+            facts,
+            name=name,
+            identity=identity,
+            checkpoint_activations=checkpoint_activations,
+        )
+        self._modules = modules
         self._layers = text_layers(modules.unet)
         self._control: Control | None = None
         self._steering = chosen_layers(self._layers, facts.steering, else_all=facts.steering == STEERING)

@@ -39,6 +39,11 @@ class Placement:
             raise ValueError(f"the window {self.window} shows nothing of the picture {self.picture}")
 
     @property
+    def whole(self) -> bool:
+        """Whether the window is all of the frame."""
+        return self.window == (0, 0, *self.frame)
+
+    @property
     def taken(self) -> BoxPx:
         """What of the picture is in the window: the only pixels of the frame that can change."""
         (a, b, c, d), (x0, y0, x1, y1) = self.picture, self.window
@@ -84,7 +89,7 @@ class Placement:
         if window.shape[1:3] != self.size[::-1]:
             raise ValueError(f"a window of {self.size[0]}x{self.size[1]} is needed, got {window.shape}")
         x0, y0, x1, y1 = self.taken
-        if self.window == self.taken == (0, 0, *self.frame):
+        if self.whole and self.taken == self.window:
             return window
         left, top = x0 - self.window[0], y0 - self.window[1]
         pasted = original.copy()
