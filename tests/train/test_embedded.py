@@ -15,11 +15,21 @@ from vxedit.backbones.tokens import columns
 from vxedit.backbones.unet3d import UNet3D
 from vxedit.edit.attention import attention_maps
 from vxedit.train import embedded, vae
-from vxedit.train.embedded import SHARED_NOISE, Plan, export, train
+from vxedit.train.embedded import SHARED_NOISE, Plan, export, take_up, train
 from vxedit.train.unet import build_unet
 
-PLAN = Plan(vae_steps=2, image_steps=2, clip_steps=2, joint_steps=2, clips=2, vae_batch=2, image_batch=2, clip_batch=1)
-STAGES = ("vae", "encode", "image", "clip", "joint", "export")
+PLAN = Plan(
+    vae_steps=2,
+    image_steps=2,
+    clip_steps=2,
+    joint_steps=2,
+    objects_steps=3,
+    clips=2,
+    vae_batch=2,
+    image_batch=1,
+    clip_batch=1,
+)
+STAGES = ("vae", "encode", "image", "clip", "joint", "objects", "export")
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +49,9 @@ def saved(path: Path) -> Any:
 
 
 def test_every_stage_leaves_its_checkpoint_and_result(work: Path) -> None:
-    for name in ("vae.pt", "image.pt", "clip.pt", "joint.pt"):
-        assert saved(work / name)["step"] == 2
-    for name in ("vae-final.pt", "latents.pt", "image-final.pt", "clip-final.pt", "joint-final.pt"):
+    for name, steps in (("vae", 2), ("image", 2), ("clip", 2), ("joint", 2), ("objects", 3)):
+        assert saved(work / f"{name}.pt")["step"] == steps
+    for name in ("vae-final.pt", "latents.pt", "image-final.pt", "clip-final.pt", "joint-final.pt", "objects-final.pt"):
         assert (work / name).stat().st_size > 0
     assert not list(work.glob("*.part"))
 
@@ -100,7 +110,7 @@ def test_the_folder_loads_and_runs(work: Path) -> None:
 def test_what_is_loaded_is_what_was_trained(work: Path) -> None:
     model = loaded_from(str(work / "model"))
     loaded = model._modules.unet.state_dict()
-    assert is_of(loaded, work, "joint") and not is_of(loaded, work, "clip")
+    assert is_of(loaded, work, "objects") and not is_of(loaded, work, "joint")
     scale = saved(work / "latents.pt")["scale"]
     assert model._modules.vae.config.scaling_factor == pytest.approx(float(scale))
 
@@ -117,6 +127,26 @@ def test_without_the_joint_stage_the_clip_s_is_written(work: Path, tmp_path: Pat
     export(tmp_path, tmp_path / "model")
     loaded = loaded_from(str(tmp_path / "model"))._modules.unet.state_dict()
     assert is_of(loaded, work, "clip") and not is_of(loaded, work, "image")
+
+
+def test_a_finished_model_is_trained_on_from_its_own_weights(work: Path, tmp_path: Path) -> None:
+    take_up(work / "model", tmp_path)
+    train(PLAN, tmp_path, None, device=torch.device("cpu"), only=["encode"], log=lambda _: None)
+    assert saved(tmp_path / "latents.pt")["scale"] == pytest.approx(float(saved(work / "latents.pt")["scale"]))
+    export(tmp_path, tmp_path / "model")
+    for part, file in (
+        ("unet", "diffusion_pytorch_model"),
+        ("text_encoder", "model"),
+        ("vae", "diffusion_pytorch_model"),
+    ):
+        name = f"{part}/{file}.safetensors"
+        assert (tmp_path / "model" / name).read_bytes() == (work / "model" / name).read_bytes()
+
+
+def test_taking_up_a_model_leaves_what_was_trained_already(work: Path, tmp_path: Path) -> None:
+    (tmp_path / "joint-final.pt").write_bytes(b"trained")
+    take_up(work / "model", tmp_path)
+    assert (tmp_path / "joint-final.pt").read_bytes() == b"trained" and (tmp_path / "vae-final.pt").exists()
 
 
 def test_the_package_is_where_it_goes_without_a_folder() -> None:

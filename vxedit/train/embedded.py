@@ -1,4 +1,5 @@
-"""The embedded model, from nothing to a folder in diffusers' layout: autoencoder, single frames, clips, export."""
+"""The embedded model, from nothing to a folder in diffusers' layout: autoencoder, single frames, clips, both in turn,
+windows round objects, export."""
 
 from __future__ import annotations
 
@@ -9,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from vxedit.train.data import Labels
+from vxedit.train.excerpts import Batch, LatentClips
 from vxedit.train.loop import StageSettings
 from vxedit.train.tokenizer import write_tokenizer
-from vxedit.train.unet import BETAS, Batch, LatentClips, build_text_encoder, build_unet, encode_clips, train_unet
+from vxedit.train.unet import BETAS, build_text_encoder, build_unet, encode_clips, train_unet
 from vxedit.train.vae import build_vae, train_vae
 
 STEERING = ["up_blocks.0", "up_blocks.1.attentions.0"]
@@ -20,6 +24,16 @@ STEERING = ["up_blocks.0", "up_blocks.1.attentions.0"]
 
 SHARED_NOISE = 0.85
 """Of 0, 0.5, 0.75, 0.85 and 0.95 the one whose clips hang together best with objects still moving, by eye."""
+
+SHAPES: tuple[int, tuple[int, int]] = (8, (0, 600))
+"""The windows round objects: their cells, a quarter of the frame's area, in which an object fits; and the timesteps at
+which what an object looks like is settled."""
+
+LAYOUT = (300, 1000)
+"""The timesteps at which it is settled what is where, for whole clips beside those windows."""
+
+OBJECTS = 4.0
+"""How much more an error at an object weighs."""
 
 PACKAGE = Path(__file__).resolve().parent.parent / "backbones" / "embedded"
 
@@ -32,7 +46,9 @@ class Plan:
     image_steps: int = 1100
     clip_steps: int = 600
     joint_steps: int = 2000
+    objects_steps: int = 1200
     clips: int = 1800
+    first_clip: int = 0
     vae_batch: int = 16
     image_batch: int = 64
     clip_batch: int = 4
@@ -48,7 +64,7 @@ def train(
         torch.save(vae.state_dict(), work / "vae-final.pt")
     if "encode" in only:
         torch.save(_encode(plan, work, device, log), work / "latents.pt")
-    if {"image", "clip", "joint"} & set(only):
+    if {"image", "clip", "joint", "objects"} & set(only):
         _train_unet(plan, work, device, only, log)
     if "export" in only:
         export(work, out or PACKAGE)
@@ -63,23 +79,46 @@ def _final_vae(work: Path) -> Any:
 
 def _encode(plan: Plan, work: Path, device: torch.device, log: Callable[[str], None]) -> dict[str, Any]:
     vae = _final_vae(work).to(device, memory_format=torch.channels_last)
-    data = encode_clips(vae, range(plan.clips), log)
-    mean_square = data.latents[::7].float().square().mean()
-    return {"latents": data.latents, "scale": float(mean_square.rsqrt())}
+    data = encode_clips(vae, range(plan.first_clip, plan.first_clip + plan.clips), log)
+    known = {
+        "captions": [one.caption for one in data.labels],
+        "names": [list(one.names) for one in data.labels],
+        "coverage": [torch.from_numpy(one.coverage) for one in data.labels],
+    }
+    return {"latents": data.latents, "scale": _scale(work, data.latents), **known}
 
 
-def _load_data(work: Path, plan: Plan) -> tuple[LatentClips, float]:
-    """The encoded clips; their labels are drawn again, which costs less than storing them."""
-    from vxedit.render.scene import random_scene
-    from vxedit.train.data import labels, rendered_clips
+def _scale(work: Path, latents: Tensor) -> float:
+    """What brings latents to unit spread; that of the model that was taken up, where one was."""
+    if (work / "scale.json").exists():
+        return float(json.loads((work / "scale.json").read_text()))
+    return float(latents[::7].float().square().mean().rsqrt())
 
+
+def _load_data(work: Path) -> tuple[LatentClips, float]:
     saved = torch.load(work / "latents.pt", weights_only=True, mmap=True)
-    count = len(saved["latents"])
-    cells = saved["latents"].shape[-1]
-    known = tuple(
-        labels(rendered_clips([seed])[0], [a.name for a in random_scene(seed).actors], cells) for seed in range(count)
-    )
-    return LatentClips(saved["latents"], known), saved["scale"]
+    known = zip(saved["captions"], saved["names"], saved["coverage"], strict=True)
+    labels = tuple(Labels(caption, tuple(names), coverage.numpy()) for caption, names, coverage in known)
+    return LatentClips(saved["latents"], labels), saved["scale"]
+
+
+def take_up(model: Path, work: Path) -> None:
+    """Put a published model's weights into `work` where the stages before the last would have left them, so that it can
+    be trained on where their checkpoints are gone. What `work` has already stays."""
+    from safetensors.torch import load_file
+
+    work.mkdir(parents=True, exist_ok=True)
+    parts = {"unet": "diffusion_pytorch_model", "text_encoder": "model", "vae": "diffusion_pytorch_model"}
+    found = {
+        name: {key: value.float() for key, value in load_file(model / name / f"{file}.safetensors").items()}
+        for name, file in parts.items()
+    }
+    vae = found.pop("vae")
+    for name, state in (("vae", vae), ("joint", found)):
+        if not (work / f"{name}-final.pt").exists():
+            torch.save(state, work / f"{name}-final.pt")
+    config = json.loads((model / "vae" / "config.json").read_text())
+    (work / "scale.json").write_text(json.dumps(config["scaling_factor"]))
 
 
 def _train_unet(plan: Plan, work: Path, device: torch.device, only: Sequence[str], log: Callable[[str], None]) -> None:
@@ -89,17 +128,19 @@ def _train_unet(plan: Plan, work: Path, device: torch.device, only: Sequence[str
     tokenizer = CLIPTokenizer.from_pretrained(work / "tokenizer")
     torch.manual_seed(1)
     unet, text = build_unet().to(device), build_text_encoder(vocabulary).to(device)
-    data, scale = _load_data(work, plan)
+    data, scale = _load_data(work)
     modules = {"unet": unet, "text_encoder": text}
 
-    def stage(settings: StageSettings, after: str | None, batches: Sequence[Batch], structure: bool = False) -> None:
+    def stage(
+        settings: StageSettings, after: str | None, batches: Sequence[Batch], structure: bool = False, extra: float = 0
+    ) -> None:
         if after:
             start = torch.load(work / f"{after}-final.pt", weights_only=True, map_location=device)
             for name, module in modules.items():
                 module.load_state_dict(start[name])
         done = train_unet(
             settings, unet, text, tokenizer, data, work, log,
-            batches=batches, scale=scale, device=device, structure=structure,
+            batches=batches, scale=scale, device=device, structure=structure, objects=extra,
         )  # fmt: skip
         torch.save({name: module.state_dict() for name, module in done.items()}, work / f"{settings.name}-final.pt")
 
@@ -112,6 +153,13 @@ def _train_unet(plan: Plan, work: Path, device: torch.device, only: Sequence[str
     if "joint" in only:
         joint = StageSettings("joint", plan.joint_steps, decay=plan.joint_steps // 3, **short)
         stage(joint, "clip", [frames, clips], structure=True)
+    if "objects" in only:
+        near = StageSettings(
+            "objects", plan.objects_steps, lr=5e-4, decay=plan.objects_steps * 2 // 3, ema=0.995, save_every=60
+        )
+        close = [Batch(1, 2 * plan.image_batch, *SHAPES), Batch(16, 2 * plan.clip_batch, *SHAPES)]
+        wide = Batch(16, max(1, plan.clip_batch // 2), None, LAYOUT)
+        stage(near, "joint", [close[0], wide, close[1], wide], structure=True, extra=OBJECTS)
 
 
 def export(work: Path, out: Path) -> None:
@@ -121,7 +169,8 @@ def export(work: Path, out: Path) -> None:
     scale = torch.load(work / "latents.pt", weights_only=True, mmap=True)["scale"]
     vocabulary = write_tokenizer(out / "tokenizer")
     unet, text, vae = build_unet(), build_text_encoder(vocabulary), _final_vae(work)
-    last = next(path for stage in ("joint", "clip", "image") if (path := work / f"{stage}-final.pt").exists())
+    ends = [work / f"{stage}-final.pt" for stage in ("objects", "joint", "clip", "image")]
+    last = next(path for path in ends if path.exists())
     state = torch.load(last, weights_only=True, map_location="cpu")
     unet.load_state_dict(state["unet"])
     text.load_state_dict(state["text_encoder"])

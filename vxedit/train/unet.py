@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vxedit.invert.ddim import mixed_noise
 from vxedit.train.data import Labels, labels, rendered_clips
+from vxedit.train.excerpts import Batch, LatentClips, draw
 from vxedit.train.grounding import grounding_loss, word_maps
 from vxedit.train.loop import StageSettings, run_stage
+from vxedit.train.precision import autocast
 from vxedit.train.tokenizer import LENGTH
 from vxedit.train.vae import LATENT_CHANNELS, to_tensor
 
@@ -97,14 +98,6 @@ def _skip_transformer(hidden_states: Tensor, *args: Any, **kwargs: Any) -> tuple
     return (hidden_states,)
 
 
-@dataclass(frozen=True)
-class LatentClips:
-    """Encoded clips: latents (N, F, C, h, w) float16 and what grounds each clip's words."""
-
-    latents: Tensor
-    labels: tuple[Labels, ...]
-
-
 @torch.no_grad()
 def encode_clips(vae: Any, seeds: Sequence[int], log: Callable[[str], None]) -> LatentClips:
     """Draw and encode one clip a seed."""
@@ -114,7 +107,7 @@ def encode_clips(vae: Any, seeds: Sequence[int], log: Callable[[str], None]) -> 
     latents, known = [], []
     for i, seed in enumerate(seeds):
         clip = rendered_clips([seed])[0]
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             latents.append(vae.encode(to_tensor(clip.frames).to(device)).latent.half().cpu())
         known.append(labels(clip, [actor.name for actor in random_scene(seed).actors], CELLS))
         if (i + 1) % 250 == 0:
@@ -147,12 +140,12 @@ class Captions:
                 self.columns[i, k] = ((starts < found.end()) & (ends > found.start()) & (ends > starts)).float()
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What one step sees: `count` excerpts of `frames` frames (1: the temporal layers are skipped)."""
-
-    frames: int
-    count: int
+def at_objects(error: Tensor, coverage: Tensor, extra: float) -> Tensor:
+    """The mean (B,) of error (B, f, h, w), in which cells at an object, coverage (B, f, n, h, w) from 0 to 1, weigh 1 +
+    `extra`; a cell beside the object counts as well, since its outline is there."""
+    near = F.max_pool2d(coverage.amax(2), 3, stride=1, padding=1)
+    weight = 1 + extra * near
+    return (error * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3))
 
 
 def train_unet(
@@ -170,6 +163,7 @@ def train_unet(
     drop: float = 0.1,
     ground: float = 0.5,
     structure: bool = False,
+    objects: float = 0.0,
 ) -> dict[str, nn.Module]:
     """Train on `batches` in turn. Returns the averaged modules.
 
@@ -179,30 +173,25 @@ def train_unet(
     `structure` trains what generation from noise needs: the error is weighted as if the velocity were predicted (1 /
     abar, at most HEAVIEST; Salimans & Ho 2022), so that steps of much noise, where a clip's layout and colours are
     settled, count; and a clip's frames share a random part of their noise (Ge et al. 2023), as inverted ones do.
+
+    `objects` adds so many times the error's weight to cells at an object: it covers few, and a viewer looks there.
     """
     from diffusers import DDIMScheduler
 
     abar_of = DDIMScheduler(**BETAS).alphas_cumprod.to(device)
     captions = Captions(tokenizer, data.labels)
-    total = data.latents.shape[1]
 
     def loss(step: int) -> dict[str, Tensor]:
-        frames, batch = batches[step % len(batches)].frames, batches[step % len(batches)].count
+        seen = batches[step % len(batches)]
+        frames, batch = seen.frames, seen.count
         rng = np.random.default_rng([step, frames])
         noise_rng = torch.Generator(device).manual_seed(step * 64 + frames)
-        pick = rng.integers(len(data.labels), size=batch)
-        stride = int(rng.integers(1, 3)) if frames * 2 <= total else 1
-        first = rng.integers(total - (frames - 1) * stride, size=batch)
-        when = first[:, None] + np.arange(frames) * stride
-        x0 = data.latents[torch.from_numpy(pick)[:, None], torch.from_numpy(when)].to(device).float() * scale
-        x0 = x0.transpose(1, 2)  # (B, C, f, h, w)
-        coverage = torch.zeros(batch, frames, 2, CELLS, CELLS)
-        for row, (i, w) in enumerate(zip(pick, when, strict=True)):
-            known = data.labels[i].coverage[:, w]
-            coverage[row, :, : len(known)] = torch.from_numpy(known.astype(np.float32)).transpose(0, 1)
+        excerpts = draw(data, seen, rng)
+        pick, coverage = excerpts.clips, excerpts.coverage.to(device)
+        x0 = excerpts.latents.to(device) * scale
         kept = torch.from_numpy(rng.random(batch) >= drop)
         ids = torch.where(kept[:, None], captions.ids[pick], captions.empty).to(device)
-        t = torch.from_numpy(rng.integers(1000, size=batch)).to(device)
+        t = torch.from_numpy(rng.integers(*seen.noise, size=batch)).to(device)
         abar = abar_of[t]
         a = abar.view(-1, 1, 1, 1, 1)
         noise = torch.randn(x0.shape, generator=noise_rng, device=device)
@@ -211,15 +200,15 @@ def train_unet(
             noise = mixed_noise(noise, torch.randn(noise[:, :, :1].shape, generator=noise_rng, device=device), part)
         columns = (captions.columns[pick] * kept[:, None, None]).to(device)
         skipped = spatial_only(unet) if frames == 1 else nullcontext()
-        with torch.autocast(device.type, torch.bfloat16), word_maps(unet, columns) as words, skipped:
+        with autocast(device), word_maps(unet, columns) as words, skipped:
             embeds = text(ids).last_hidden_state
             out = unet(a.sqrt() * x0 + (1 - a).sqrt() * noise, t, embeds).sample
-        error = F.mse_loss(out.float(), noise, reduction="none").mean((1, 2, 3, 4))
+        error = at_objects(F.mse_loss(out.float(), noise, reduction="none").mean(1), coverage, objects)
         weighted = (error * (1 / abar).clamp(max=HEAVIEST)).mean() if structure else error.mean()
-        per_frame = coverage.flatten(0, 1).to(device) * columns.any(-1).repeat_interleave(frames, 0)[..., None, None]
+        per_frame = coverage.flatten(0, 1) * columns.any(-1).repeat_interleave(frames, 0)[..., None, None]
         grounded, share = grounding_loss(words.maps, per_frame, abar.repeat_interleave(frames))
         parts = {"loss": weighted + ground * grounded, "mse": error.mean(), "share": share}
-        return parts if len(batches) == 1 else parts | {f"weighted{frames}": weighted}
+        return parts if len(batches) == 1 else parts | {f"weighted{step % len(batches)}": weighted}
 
     modules = {"unet": unet, "text_encoder": text}
     backend = (

@@ -14,6 +14,7 @@ from torch import Tensor
 from vxedit.render.scene import random_scene, render
 from vxedit.train.data import photographs, random_crops
 from vxedit.train.loop import StageSettings, run_stage
+from vxedit.train.precision import autocast
 
 LATENT_CHANNELS = 32
 WIDTHS = (32, 64, 128, 128)
@@ -91,7 +92,7 @@ def train_vae(
 
     def loss(step: int) -> dict[str, Tensor]:
         x = crops.batch(batch).to(device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             z = vae.encode(x).latent
             spread = z.float().std()
             y = vae.decode(z + NOISE * spread.detach() * torch.randn_like(z)).sample
