@@ -13,6 +13,7 @@ from vxedit.backbones.tokens import columns
 from vxedit.edit.locate import Located, locate, mask_boxes
 from vxedit.edit.path import Path as Motion
 from vxedit.edit.refine import refine
+from vxedit.edit.steady import steadied_object
 from vxedit.edit.track import follow, follow_mask
 from vxedit.errors import UsageError
 from vxedit.io.fit import resize_frames
@@ -74,12 +75,15 @@ def find_objects(wanted: Sequence[Wanted], seen: np.ndarray, attentions: Sequenc
     apart = []
     for k, one in enumerate(found):
         others = np.logical_or.reduce([other.masks for j, other in enumerate(found) if j != k])
-        masks = one.masks & ~(others & (best != k))
+        lost = others & (best != k)
+        masks = one.masks & ~lost
         if wanted[k].masks is not None or wanted[k].box is not None or not masks.any():
             apart.append(one)
             continue
-        reach = None if one.reach is None else one.reach & ~(others & (best != k))
-        apart.append(Located(masks, mask_boxes(masks), reach, one.camera))
+        reach = None if one.reach is None else one.reach & ~lost
+        cover = None if one.cover is None else np.where(lost, 0, one.cover)
+        boxes = mask_boxes(masks) if (masks != one.masks).any() else one.boxes
+        apart.append(Located(masks, boxes, reach, one.camera, cover))
     return apart
 
 
@@ -88,8 +92,8 @@ def _find(wanted: Wanted, seen: np.ndarray, attention: np.ndarray) -> Located:
         masks = np.stack([_resized(mask, *seen.shape[1:3]) for mask in wanted.masks])
         return follow_mask(seen, masks[0]) if len(masks) == 1 else Located(masks, mask_boxes(masks))
     if wanted.box is not None:
-        return follow(seen, np.array(wanted.box, float))
-    return refine(seen, locate(seen, attention))
+        return steadied_object(seen, follow(seen, np.array(wanted.box, float)), boxes=False)
+    return steadied_object(seen, refine(seen, locate(seen, attention)))
 
 
 def _resized(mask: np.ndarray, height: int, width: int) -> np.ndarray:

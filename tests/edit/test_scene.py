@@ -11,8 +11,9 @@ import pytest
 
 from tests.edit.scenes import clip, grown, mask_iou
 from vxedit.edit.locate import Located, mask_boxes
+from vxedit.edit.plate import Plate
 from vxedit.edit.refine import hidden_by
-from vxedit.edit.scene import Scene, enlarge, lay, soften, vouched, with_detail
+from vxedit.edit.scene import Scene, enlarge, lay, soften, unmixed, vouched, with_detail
 from vxedit.io.fit import resize_frames
 from vxedit.render.scene import Rendered
 
@@ -341,3 +342,33 @@ def test_what_no_frame_shows_is_not_vouched_for_and_objects_are_unless_they_beco
     back = lay(shown, [(still, still.boxes)])
     assert vouched(back, objects=True)[inner(still.boxes)].all()
     assert not vouched(back, objects=False)[still.masks].any()
+
+
+def test_what_shows_through_an_edge_is_taken_out() -> None:
+    made = np.random.default_rng(0)
+    own, behind = made.uniform(0, 255, (2, 1, 8, 8, 3))
+    behind = behind.round().astype(np.uint8)
+    cover = np.linspace(0, 1, 64).reshape(1, 8, 8).astype(np.float32)
+    frames = (cover[..., None] * own + (1 - cover[..., None]) * behind).round().astype(np.uint8)
+    known = np.ones((1, 8, 8), bool)
+    known[:, 6:] = False
+    found = unmixed(frames, cover, Plate(behind, known))
+    assert found.dtype == np.float32
+    assert np.abs(found - cover[..., None] * own)[known].max() <= 0.5 + 1e-3
+    assert np.array_equal(found[~known], (frames * cover[..., None])[~known])  # nothing is known to take out
+    assert (found <= 255 * cover[..., None] + 1e-3).all() and found.min() >= 0
+
+
+def test_no_rim_of_the_old_background_travels_along() -> None:
+    """A dark disc over white moves to black: mixed with white, its rim would shine there."""
+    y, x = np.mgrid[:48, :112]
+    frames, masks = np.zeros((3, 48, 112, 3), np.uint8), np.zeros((3, 48, 112), bool)
+    frames[:, :, :80] = 255
+    for i in range(3):
+        masks[i] = (x - 12 - 24 * i) ** 2 + (y - 24) ** 2 < 64
+    soft = soften(masks, 0.7)[..., None]
+    frames = (frames * (1 - soft) + 40 * soft).round().astype(np.uint8)
+    found = Located(masks, mask_boxes(masks), camera=np.repeat(np.eye(3)[None], 3, 0))
+    to_black = found.boxes + np.array([1, 0, 1, 0]) * (96 - 12 - 24 * np.arange(3))[:, None] / 112
+    scene = lay(frames, [(found, to_black)])
+    assert scene.frames[:, :, 84:].max() < 60

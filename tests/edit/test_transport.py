@@ -25,6 +25,10 @@ def box_alpha(box: np.ndarray) -> np.ndarray:
     return alpha
 
 
+def premultiplied(frames: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    return frames.astype(np.float32) * alpha[..., None]
+
+
 def test_the_map_takes_corners_to_corners() -> None:
     source, target = np.array([0.1, 0.2, 0.5, 0.8]), np.array([0.3, 0.1, 0.9, 0.4])
     warp, size = box_map(source, target, 40, 60), np.array([60, 40])
@@ -38,7 +42,7 @@ def test_the_map_takes_corners_to_corners() -> None:
 def test_a_shift_by_whole_pixels_moves_them_exactly(dx: int, dy: int) -> None:
     frames, alpha = picture(), box_alpha(SOURCE)
     target = SOURCE + np.array([dx, dy, dx, dy]) / SIDE
-    colour, cover = carry(frames, alpha, SOURCE, target)
+    colour, cover = carry(premultiplied(frames, alpha), alpha, SOURCE, target)
     assert colour.dtype == cover.dtype == np.float32
     assert np.array_equal(cover, box_alpha(target))
     moved = np.zeros(frames.shape, np.float32)
@@ -48,10 +52,10 @@ def test_a_shift_by_whole_pixels_moves_them_exactly(dx: int, dy: int) -> None:
 
 def test_what_leaves_the_frame_does_not_come_in_on_the_other_side() -> None:
     frames, alpha = picture(), box_alpha(SOURCE)
-    colour, cover = carry(frames, alpha, SOURCE, SOURCE + np.array([[18, 0, 18, 0]]) / SIDE)
+    colour, cover = carry(premultiplied(frames, alpha), alpha, SOURCE, SOURCE + np.array([[18, 0, 18, 0]]) / SIDE)
     assert cover[0, :, 26:].sum() == 6 * 8 and cover[0, :, :26].sum() == 0
     assert np.array_equal(colour[0, 10:18, 26:], frames[0, 10:18, 8:14])
-    assert carry(frames, alpha, SOURCE, SOURCE + 2)[1].sum() == 0
+    assert carry(premultiplied(frames, alpha), alpha, SOURCE, SOURCE + 2)[1].sum() == 0
 
 
 def test_half_the_size_keeps_the_mean_colour_and_a_quarter_of_the_area() -> None:
@@ -59,7 +63,9 @@ def test_half_the_size_keeps_the_mean_colour_and_a_quarter_of_the_area() -> None
     frames = np.zeros((1, SIDE, SIDE, 3), np.uint8)
     frames[0, ::2, ::2] = frames[0, 1::2, 1::2] = (200, 40, 120)
     box = np.array([[4, 4, 28, 28]]) / SIDE
-    colour, cover = carry(frames, box_alpha(box), box, np.array([[10, 10, 22, 22]]) / SIDE)
+    colour, cover = carry(
+        premultiplied(frames, box_alpha(box)), box_alpha(box), box, np.array([[10, 10, 22, 22]]) / SIDE
+    )
     assert cover.sum() == pytest.approx(144, rel=0.05)
     assert cover[0, 13:19, 13:19] == pytest.approx(1, abs=1e-5)
     assert colour[0, 13:19, 13:19].mean((0, 1)) == pytest.approx([100, 20, 60], rel=0.03)
@@ -69,7 +75,7 @@ def test_half_the_size_keeps_the_mean_colour_and_a_quarter_of_the_area() -> None
 def test_growing_keeps_colour_and_fills_the_box() -> None:
     frames = np.full((1, SIDE, SIDE, 3), 90, np.uint8)
     target = np.array([[4, 6, 28, 22]]) / SIDE  # twice the size
-    colour, cover = carry(frames, box_alpha(SOURCE), SOURCE, target)
+    colour, cover = carry(premultiplied(frames, box_alpha(SOURCE)), box_alpha(SOURCE), SOURCE, target)
     assert cover.sum() == pytest.approx(24 * 16, rel=0.05)
     assert cover[0, 8:20, 6:26] == pytest.approx(1, abs=1e-3)
     assert colour[0, 8:20, 6:26] == pytest.approx(90, abs=0.5)
@@ -79,9 +85,10 @@ def test_growing_keeps_colour_and_fills_the_box() -> None:
 def test_every_frame_goes_its_own_way() -> None:
     frames, alpha = np.concatenate([picture(0), picture(1)]), np.concatenate([box_alpha(SOURCE)] * 2)
     sources, targets = np.concatenate([SOURCE] * 2), np.concatenate([SOURCE, SOURCE + 4 / SIDE])
-    colour, cover = carry(frames, alpha, sources, targets)
+    colours = premultiplied(frames, alpha)
+    colour, cover = carry(colours, alpha, sources, targets)
     for i in range(2):
-        alone = carry(frames[i : i + 1], alpha[i : i + 1], sources[i : i + 1], targets[i : i + 1])
+        alone = carry(colours[i : i + 1], alpha[i : i + 1], sources[i : i + 1], targets[i : i + 1])
         assert np.array_equal(colour[i], alone[0][0]) and np.array_equal(cover[i], alone[1][0])
     assert not np.array_equal(cover[0], cover[1])
 
@@ -159,6 +166,6 @@ def test_cubic_overshoot_stays_within_colours() -> None:
     frames = picture()
     frames[:] = np.where(frames > 127, 255, 0)
     alpha = cv2.GaussianBlur(box_alpha(SOURCE)[0], (0, 0), 1.0)[None]
-    colour, cover = carry(frames, alpha, SOURCE, SOURCE + 0.37 / SIDE)
+    colour, cover = carry(premultiplied(frames, alpha), alpha, SOURCE, SOURCE + 0.37 / SIDE)
     assert cover.min() >= 0 and cover.max() <= 1
     assert colour.min() >= 0 and (colour <= 255 * cover[..., None] + 1e-3).all()

@@ -26,12 +26,14 @@ class Located:
     `reach` bool (F, H, W), or None for the masks alone: what may be the object too, and so can't be taken for
     background.
     `camera` (F, 3, 3): the camera's motion in pixels, as `plate.register` gives it, where it has been found already.
+    `cover` float32 (F, H, W) in [0, 1]: how much of each pixel is the object's, or None where the masks alone say it.
     """
 
     masks: np.ndarray
     boxes: np.ndarray
     reach: np.ndarray | None = None
     camera: np.ndarray | None = None
+    cover: np.ndarray | None = None
 
 
 def words_attention(

@@ -46,8 +46,8 @@ def lay(frames: np.ndarray, objects: Sequence[Moved]) -> Scene:
     source = np.zeros(frames.shape[:3], np.float32)
     covers: list[np.ndarray] = []
     for found, targets in objects:
-        soft = soften(found.masks, 0.7 * frames.shape[2] / 128)
-        colour, cover = carry(frames, soft, found.boxes, targets)
+        soft = soften(found.masks, 0.7 * frames.shape[2] / 128) if found.cover is None else found.cover
+        colour, cover = carry(unmixed(frames, soft, plate), soft, found.boxes, targets)
         laid = laid * (1 - cover[..., None]) + colour
         covers = [below * (1 - cover) for below in covers] + [cover]
         source = np.maximum(source, np.maximum(soft, found.masks if found.reach is None else found.reach))
@@ -68,15 +68,32 @@ def enlarge(scene: Scene, frames: np.ndarray, objects: Sequence[Moved]) -> Scene
 
     def larger(found: Located) -> Located:
         reach = None if found.reach is None else _larger(found.reach, height, width)
-        return Located(_larger(found.masks, height, width), found.boxes, reach, camera)
+        cover = None if found.cover is None else _resized(found.cover, height, width)
+        return Located(_larger(found.masks, height, width), found.boxes, reach, camera, cover)
 
     return lay(frames, [(larger(found), targets) for found, targets in objects])
 
 
 def _larger(masks: np.ndarray, height: int, width: int) -> np.ndarray:
     """Masks (F, h, w) bool at a larger size, their outlines smooth."""
-    soft = soften(masks, 0.8)
-    return np.stack([cv2.resize(mask, (width, height), interpolation=cv2.INTER_CUBIC) for mask in soft]) > 0.5
+    return _resized(soften(masks, 0.8), height, width) > 0.5
+
+
+def _resized(covers: np.ndarray, height: int, width: int) -> np.ndarray:
+    large = [cv2.resize(cover, (width, height), interpolation=cv2.INTER_CUBIC) for cover in covers]
+    return np.clip(np.stack(large), 0, 1)
+
+
+def unmixed(frames: np.ndarray, cover: np.ndarray, plate: Plate) -> np.ndarray:
+    """The object's own colour times its `cover` (F, H, W), float32 (F, H, W, 3): what frames uint8 show less what the
+    plate shows through, so that no rim of the old background travels along.
+
+    I = c F + (1 - c) B, solved for c F (Smith & Blinn 1996, the case of a known background). Where no frame shows the
+    background, what the frame shows is taken for the object's.
+    """
+    c, picture = cover[..., None], frames.astype(np.float32)
+    own = np.clip(picture - (1 - c) * plate.frames, 0, 255 * c)
+    return np.where(plate.known[..., None], own, picture * c)
 
 
 def soften(masks: np.ndarray, sigma: float) -> np.ndarray:

@@ -17,13 +17,10 @@ def follow_box(frames: np.ndarray, box: np.ndarray, inside: np.ndarray | None = 
     was.
     """
     height, width = frames.shape[1:3]
-    flow_of = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     boxes = [np.asarray(box, float)]
     mask = inside if inside is not None else locate_in_boxes(frames[:1], boxes[0][None]).masks[0]
     for i in range(1, len(frames)):
-        flow = flow_of.calc(grey[i - 1], grey[i], None)
-        warp = _fit(mask, flow)
+        warp = _upright(mask, flow_between(frames[i - 1], frames[i]))
         size = np.array([width, height] * 2)
         corners = (boxes[-1] * size).reshape(2, 2) - 0.5
         moved = corners @ warp[:, :2].T + warp[:, 2] + 0.5
@@ -32,18 +29,32 @@ def follow_box(frames: np.ndarray, box: np.ndarray, inside: np.ndarray | None = 
     return np.stack(boxes)
 
 
-def _fit(mask: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """The shift and scale (2, 3) that most of the masked pixels' flow (H, W, 2) agrees with."""
+def flow_between(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Motion (H, W, 2) in pixels from each pixel of one frame, uint8 (H, W, 3), to the other's (DIS, Kroeger et al.
+    2016)."""
+    first, second = (cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in (before, after))
+    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(first, second, None)
+
+
+def similarity(mask: np.ndarray, flow: np.ndarray) -> np.ndarray | None:
+    """The shift, scale and turn (2, 3) that most of the masked pixels' flow (H, W, 2) agrees with; None where there are
+    too few pixels, or they agree on none."""
     ys, xs = np.nonzero(mask)
-    still = np.array([[1.0, 0, 0], [0, 1, 0]])
     if len(xs) < 8:
-        return still
+        return None
     start = np.stack([xs, ys], 1).astype(np.float32)
     warp, _ = cv2.estimateAffinePartial2D(start, start + flow[ys, xs], method=cv2.RANSAC, ransacReprojThreshold=1.0)
+    return warp
+
+
+def _upright(mask: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """The shift and scale (2, 3) of masked pixels, which a box can follow: nothing where they don't agree."""
+    warp = similarity(mask, flow)
     if warp is None:
-        return still
+        return np.array([[1.0, 0, 0], [0, 1, 0]])
     scale = float(np.clip(np.hypot(warp[0, 0], warp[1, 0]), 0.9, 1.1))
-    centre = start.mean(0)
+    ys, xs = np.nonzero(mask)
+    centre = np.array([xs.mean(), ys.mean()])
     target = warp[:, :2] @ centre + warp[:, 2]
     return np.array([[scale, 0, target[0] - scale * centre[0]], [0, scale, target[1] - scale * centre[1]]])
 

@@ -19,18 +19,18 @@ def box_map(source: np.ndarray, target: np.ndarray, height: int, width: int) -> 
 
 
 def carry(
-    frames: np.ndarray, alpha: np.ndarray, sources: np.ndarray, targets: np.ndarray
+    colours: np.ndarray, alpha: np.ndarray, sources: np.ndarray, targets: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Move the object: frames (F, H, W, 3) uint8 with its alpha (F, H, W) float in [0, 1], from boxes to boxes (F, 4).
+    """Move the object: its colours premultiplied with alpha, float32 (F, H, W, 3), and its alpha (F, H, W) in [0, 1],
+    from boxes to boxes (F, 4).
 
-    Returns its colours premultiplied with alpha, float32 (F, H, W, 3), and its alpha, at the target. Shrinking
-    averages.
+    Returns both at the target. Shrinking averages.
     """
     count, height, width = alpha.shape
-    colour, cover = np.empty(frames.shape, np.float32), np.empty(alpha.shape, np.float32)
+    colour, cover = np.empty(colours.shape, np.float32), np.empty(alpha.shape, np.float32)
     for i in range(count):
         warp = box_map(sources[i], targets[i], height, width)
-        layer = np.dstack([frames[i].astype(np.float32) * alpha[i][..., None], alpha[i]])
+        layer = np.dstack([colours[i], alpha[i]])
         shrink = min(warp[0, 0], warp[1, 1])
         if shrink < 1:
             layer = cv2.GaussianBlur(layer, (0, 0), max(0.5 * (1 / shrink - 1), 1e-3))
