@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vxedit.edit.attention import capture_words
 from vxedit.edit.objective import Aim, Weights, energy_of
+from vxedit.edit.sharing import Borrowing, Cover, Lent, SharingSettings, sharing_layers
 from vxedit.edit.task import Task
 from vxedit.edit.word_control import TakeoverSettings, WordDenoiser
 from vxedit.invert.inversion import denoiser
@@ -19,9 +20,19 @@ FROM_SOURCE = ("size", "shape", "appearance")
 
 
 class Branch:
-    """Predictions for one task. `scale` None: the inversion's own. `forwards` counts passes without a gradient."""
+    """Predictions for one task. `scale` None: the inversion's own. `cover`: what is where, for places to borrow the
+    source's keys and values by; None: they don't. `forwards` counts passes without a gradient."""
 
-    def __init__(self, task: Task, weights: Weights, settings: TakeoverSettings, *, scale: float | None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        weights: Weights,
+        settings: TakeoverSettings,
+        *,
+        scale: float | None,
+        cover: Cover | None = None,
+        sharing: SharingSettings | None = None,
+    ) -> None:
         self.task, self.weights = task, weights
         self._plain = denoiser(task.backbone, task.inversion, scale)
         self._words: WordDenoiser | None = None
@@ -34,6 +45,8 @@ class Branch:
         pairs = enumerate(zip(task.aims(), task.origins(), strict=True))
         self._aims = [Aim(boxes, order, source_boxes=origins) for order, (boxes, origins) in pairs]
         self._seen = 0
+        self._cover, self._sharing = cover, sharing or SharingSettings()
+        self._lenders = () if cover is None else sharing_layers(task.backbone, self._sharing.layers)
 
     @property
     def forwards(self) -> int:
@@ -42,7 +55,15 @@ class Branch:
 
     def noise(self, x: Tensor, i: int, source: Callable[[int], Tensor]) -> Tensor:
         """The guided noise of x at step i; `source` gives the clip that words are taken over from."""
-        return self._plain(x, i) if self._words is None else self._words(x, i, source(i))
+        if self._words is not None:
+            return self._words(x, i, source(i))
+        if self._cover is None or not self._lenders or i < self._sharing.start * len(self.task.inversion.schedule):
+            return self._plain(x, i)
+        backbone, lent = self.task.backbone, Lent(self._lenders)
+        with torch.no_grad(), backbone.controlled(lent):
+            self._plain.noise(self.task.inversion.pivot(i), i, self._plain.conditional)
+        with backbone.controlled(Borrowing(lent, self._cover)):
+            return self._plain(x, i)
 
     def blended(self, x: Tensor, i: int, rest: Tensor) -> Tensor:
         """x after step i, what is to be left of the source, `rest`, where no word that changed is looked at."""

@@ -25,6 +25,7 @@ from vxedit.edit.guidance import GuidanceSettings, guide
 from vxedit.edit.objective import Weights
 from vxedit.edit.region import Region, region_of, to_cells, touched_cells
 from vxedit.edit.scene import Scene, lay, soften, vouched
+from vxedit.edit.sharing import Cover, SharingSettings
 from vxedit.edit.task import Edited, Task
 from vxedit.edit.transport import carry_noise, refill_noise
 from vxedit.edit.word_control import TakeoverSettings
@@ -39,6 +40,7 @@ class Parts:
     guidance: bool = True
     anchor: bool = True
     pinning: bool = True
+    sharing: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Recipe:
     seam: float = 4.0
     guidance_scale: float | None = None
     words: TakeoverSettings = field(default_factory=TakeoverSettings)
+    sharing: SharingSettings = field(default_factory=SharingSettings)
     word_room: float = 2.0
     guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
     weights: Weights = field(default_factory=Weights)
@@ -148,6 +151,11 @@ class _Anchors:
         return cls(clean, noise, cells, *on_grid, bare, inversion.schedule.abar)
 
 
+def _cover(task: Task, scene: Scene) -> Cover:
+    reaches = [one.found.masks if one.found.reach is None else one.found.reach for one in task.subjects]
+    return Cover(np.stack(reaches).astype(np.float32), scene.covers, task.spans)
+
+
 def _with_settled(task: Task, scene: Scene) -> np.ndarray:
     """The scene's frames, those that are made already as they are."""
     if task.settled is None:
@@ -192,7 +200,8 @@ def anchor_weight(done: float, how: Recipe) -> float:
 def _run(task: Task, how: Recipe, region: Region, scene: Scene, anchors: _Anchors) -> Edited:
     inversion, schedule = task.inversion, task.inversion.schedule
     count = len(schedule)
-    branch = Branch(task, how.weights, how.words, scale=how.guidance_scale)
+    cover = _cover(task, scene) if how.parts.sharing else None
+    branch = Branch(task, how.weights, how.words, scale=how.guidance_scale, cover=cover, sharing=how.sharing)
     first = count - max(1, round(how.start * count))
 
     def source(i: int, *, without: bool = False) -> Tensor:
