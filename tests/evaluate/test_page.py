@@ -79,3 +79,13 @@ def test_several_models_or_none_are_refused(folder: Path, tmp_path: Path) -> Non
     keep(folder, "real", 7, OURS.name, GOOD, identity="other")
     with pytest.raises(InputError, match="2 models or settings"):
         read_kept(folder)
+
+
+def test_words_have_figures_of_their_own(folder: Path, tmp_path: Path) -> None:
+    for seed in range(3):
+        figures = {"became": 0.5 + 0.25 * seed, "stayed": 0.0, "new_likeness": 0.6, "old_likeness": 0.2}
+        keep(folder, "words", seed, OURS.name, {**figures, "background_db": 90.0, "flicker": 1.0 + seed})
+    text = page(read_kept(folder), tmp_path / "pictures", "scripts/results")
+    part = text[text.index("## A word that becomes another") :]
+    assert "(n = 3)" in part and "where the old one was: 0.750 [" in part and "0.000 [0.000, 0.000]" in part
+    assert "Background 90.0 [90.0, 90.0] dB" in part

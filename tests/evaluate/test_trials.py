@@ -13,19 +13,28 @@ from vxedit.edit.locate import Located
 from vxedit.evaluate import trials as measured
 from vxedit.evaluate.case import crossing
 from vxedit.evaluate.edits import OURS, PERFECT, RECIPES, WAYS, Way, side_ratio
-from vxedit.evaluate.trials import Trial, run, trials
+from vxedit.evaluate.trials import Trial, run, shard, trials
 from vxedit.job import InvertSettings
 from vxedit.make import Outcome
 
 
 def test_every_way_is_measured_on_the_first_clips_and_vxedit_on_all() -> None:
-    todo = list(trials(3, 2, 1, 2, 1, 10))
-    assert [(t.kind, t.seed) for t in todo[:5]] == [
-        ("real", 10), ("generated", 10), ("crossing", 10), ("half", 10), ("larger", 10),
+    todo = list(trials(3, 2, 1, 2, 1, 1, 10))
+    assert [(t.kind, t.seed) for t in todo[:6]] == [
+        ("real", 10), ("half", 10), ("larger", 10), ("words", 10), ("generated", 10), ("crossing", 10),
     ]  # fmt: skip
-    assert todo[0].ways == WAYS and todo[1].ways == (OURS, *RECIPES)
-    assert all(t.ways == (OURS,) for t in todo[2:])
+    assert todo[0].ways == WAYS and todo[4].ways == (OURS, *RECIPES)
+    assert all(t.ways == (OURS,) for t in todo if t not in (todo[0], todo[4]))
     assert sum(t.kind == "real" for t in todo) == 3 and sum(t.kind == "half" for t in todo) == 2
+
+
+def test_shares_of_the_work_leave_nothing_out_and_part_no_seed() -> None:
+    todo = list(trials(5, 4, 1, 3, 2, 2, 7))
+    shares = [shard(todo, part, 3) for part in (1, 2, 3)]
+    assert sorted(repr(trial) for share in shares for trial in share) == sorted(map(repr, todo))
+    seeds = [{trial.seed for trial in share} for share in shares]
+    assert not (seeds[0] & seeds[1] or seeds[1] & seeds[2] or seeds[0] & seeds[2]) and all(seeds)
+    assert shard(todo, 1, 1) == todo
 
 
 class Bench:
@@ -54,11 +63,15 @@ class Bench:
         self.edits.append(way.name)
         if way.name == "breaks":
             raise KeyboardInterrupt
-        found = Located(one.clip.masks[0], one.clip.boxes[0])
-        flat = (np.zeros((16, 1, 1), np.float32),)
-        frames = one.clip.frames
-        made = Outcome(frames, np.ones(frames.shape[:3]), (found,), (one.targets,), flat, flat, None, frames, ())
-        return made, {"miou": 0.5, "cd": float("nan")}
+        return _standing(one), {"miou": 0.5, "cd": float("nan")}
+
+
+def _standing(one: Any) -> Outcome:
+    """A case's clip as it is, for an outcome."""
+    found = Located(one.clip.masks[0], one.clip.boxes[0])
+    flat = (np.zeros((16, 1, 1), np.float32),)
+    frames = one.clip.frames
+    return Outcome(frames, np.ones(frames.shape[:3]), (found,), (one.targets,), flat, flat, None, frames, ())
 
 
 def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,6 +90,19 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.
     assert bench.edits == [OURS.name, "breaks", "other"] and bench.inversions == 2
     run(bench, None, again, InvertSettings(steps=2), tmp_path, told.append)  # type: ignore[arg-type]
     assert bench.inversions == 2 and len(told) == 1
+
+
+def test_trials_of_one_clip_share_its_inversion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench: Any = Bench(monkeypatch)
+    monkeypatch.setattr(measured, "measure_word", lambda *a, **k: (_standing(a[2]), {"became": 1.0}))
+    todo = [Trial(kind, seed, (OURS,)) for seed in (1, 2) for kind in ("real", "half", "words")]  # type: ignore[arg-type]
+    run(bench, None, todo, InvertSettings(steps=2), tmp_path, lambda _: None)  # type: ignore[arg-type]
+    assert bench.inversions == 2 and len(bench.edits) == 4
+    word = json.loads((tmp_path / "words" / "0002" / f"{OURS.name}.json").read_text())
+    assert word["figures"] == {"became": 1.0} and not (tmp_path / "words" / "0002" / "replay.json").exists()
+    assert (tmp_path / "real" / "0002" / "replay.json").exists()
+    run(bench, None, [Trial("crossing", 2, (OURS,))], InvertSettings(steps=2), tmp_path, lambda _: None)  # type: ignore[arg-type]
+    assert bench.inversions == 3  # a crossing is another clip
 
 
 def test_crossing_objects_change_places() -> None:

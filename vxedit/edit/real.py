@@ -34,7 +34,8 @@ from vxedit.invert.ddim import step
 
 @dataclass(frozen=True)
 class Parts:
-    """Which parts of the recipe take part; all of them by default, for ablations fewer."""
+    """Which parts of the recipe take part; for ablations fewer. `sharing` of the source's keys and values is left out:
+    it costs a pass of the source a step."""
 
     transport: bool = True
     guidance: bool = True

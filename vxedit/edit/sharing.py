@@ -24,7 +24,7 @@ class SharingSettings:
     """`start`: the share of all steps after which keys and values are shared; at 1 never. `layers`: the part of the
     attentions over space, counted from the last to run, that share them; the first ones hold where things are."""
 
-    start: float = 1.0
+    start: float = 0.2
     layers: float = 0.5
 
 

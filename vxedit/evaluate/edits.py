@@ -50,7 +50,10 @@ ABLATIONS = (
     Way("without guidance", parts=Parts(guidance=False)),
     Way("without the anchor", parts=Parts(anchor=False)),
     Way("without pinning", parts=Parts(pinning=False)),
+    Way("with the source's keys and values", parts=Parts(sharing=True)),
 )
+"""Each part taken out, and one that is left out put in."""
+
 WAYS = (OURS, *RECIPES, *ABLATIONS)
 
 

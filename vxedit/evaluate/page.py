@@ -89,6 +89,7 @@ TITLES = {
     "generated": "Generated clips and their twins",
     "half": "Size: asked for half",
     "larger": "Size: asked for one and a half",
+    "words": "A word that becomes another",
     "crossing": "Two objects that cross",
 }
 
@@ -101,7 +102,7 @@ def _section(kept: Kept, kind: str, title: str, pictures: Path) -> str:
     found = kept.kinds[kind]
     parts = [f"## {title}\n"]
     if kind == "real":
-        parts += [_replay(found), _compare(found, RECIPES), "### Each part taken out\n"]
+        parts += [_replay(found), _compare(found, RECIPES), "### Each part taken out, and one put in\n"]
         parts += [_table(found, [OURS.name, *(way.name for way in ABLATIONS)]), "### Against the published recipes\n"]
         parts += [_table(found, [OURS.name, *(way.name for way in RECIPES), PERFECT])]
     elif kind == "generated":
@@ -111,6 +112,8 @@ def _section(kept: Kept, kind: str, title: str, pictures: Path) -> str:
         parts += [_table(_seen(found), ways)]
     elif kind == "crossing":
         parts += [_pairs(found)]
+    elif kind == "words":
+        parts += [_words(found)]
     else:
         parts += [_sizes(found)]
     return "\n".join([*parts, _pictures(kept, kind, pictures)])
@@ -205,6 +208,21 @@ def _pairs(found: Found) -> str:
     )
 
 
+def _words(found: Found) -> str:
+    told = {
+        name: mean_interval(_values(found, OURS.name, name))
+        for name in ("became", "stayed", "new_likeness", "old_likeness", "background_db", "flicker")
+    }
+    cells = {name: _cell(value, 3) for name, value in told.items()}
+    return (
+        f"The object's word is replaced by another object's, and its path is to stay where it is (n = "
+        f"{told['became'].count}). Share of the frames in which the new object is found where the old one was: "
+        f"{cells['became']}; the old one is still found there in {cells['stayed']}. Likeness to the new template "
+        f"{cells['new_likeness']}, to the old one {cells['old_likeness']} (found: 0.58 or more). Background "
+        f"{_cell(told['background_db'], 1)} dB, flicker {cells['flicker']}.\n"
+    )
+
+
 def _cell(value: Mean, digits: int) -> str:
     if not value.count:
         return "-"
@@ -216,11 +234,10 @@ def _cell(value: Mean, digits: int) -> str:
 def _pictures(kept: Kept, kind: str, folder: Path) -> str:
     """One picture a kind: each way's best, median and worst clip by mIoU, three frames before with the path and three
     after."""
-    rows = []
+    rows, rank = [], "new_likeness" if kind == "words" else "miou"
     for way, clips in kept.kinds[kind].items():
-        ranked = sorted(
-            (seed for seed in clips if _strip_file(kept, kind, seed, way).exists()), key=lambda s: clips[s]["miou"]
-        )
+        shown = [seed for seed in clips if _strip_file(kept, kind, seed, way).exists()]
+        ranked = [seed for _, seed in sorted((clips[seed][rank], seed) for seed in shown)]
         if ranked:
             chosen = {"best": ranked[-1], "median": ranked[len(ranked) // 2], "worst": ranked[0]}
             strips = [_read(_strip_file(kept, kind, seed, way)) for seed in chosen.values()]
@@ -229,8 +246,9 @@ def _pictures(kept: Kept, kind: str, folder: Path) -> str:
         return ""
     folder.mkdir(parents=True, exist_ok=True)
     write_png(folder / f"{kind}.png", sheet_rows(rows, ("best", "median", "worst")), overwrite=True)
+    by = "likeness" if kind == "words" else "mIoU"
     return (
-        f"\n![Each way's best, median and worst clip by mIoU: three frames before, with the path, and after]"
+        f"\n![Each way's best, median and worst clip by {by}: three frames before, with the path, and after]"
         f"({folder.name}/{kind}.png)\n"
     )
 

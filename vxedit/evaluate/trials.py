@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,8 @@ from vxedit.evaluate.case import Case, case, crossing
 from vxedit.evaluate.edits import OURS, PERFECT, RECIPES, WAYS, Way, edit_figures, measure, perfect, replay_figures
 from vxedit.evaluate.generated import drawn, drawn_figures, measure_twin
 from vxedit.evaluate.model import forward_flops
-from vxedit.invert.inversion import invert
+from vxedit.evaluate.words import measure_word
+from vxedit.invert.inversion import Inversion, invert
 from vxedit.io.atomic import write_bytes
 from vxedit.io.fit import resize_frames
 from vxedit.io.pictures import draw_boxes, write_png
@@ -24,7 +25,7 @@ from vxedit.io.record import plain
 from vxedit.job import InvertSettings
 from vxedit.make import Clock, Outcome
 
-Kind = Literal["real", "generated", "half", "larger", "crossing"]
+Kind = Literal["real", "generated", "half", "larger", "words", "crossing"]
 SCALES = {"half": 0.5, "larger": 1.5}
 _SIDE_PX = 96
 
@@ -38,21 +39,31 @@ class Trial:
     ways: tuple[Way, ...]
 
 
-def trials(real: int, generated: int, others: int, sizes: int, crossings: int, first: int) -> Iterator[Trial]:
+def trials(
+    real: int, generated: int, others: int, sizes: int, crossings: int, words: int, first: int
+) -> Iterator[Trial]:
     """What is measured: vxedit on `real` inverted and `generated` clips; the published recipes on the first `others` of
     each, and vxedit with each part taken out on those of the inverted ones; vxedit on `sizes` clips at half and at one
-    and a half times the size, and on `crossings` of two objects. Clips that every way is measured on come first."""
-    for k in range(max(real, generated)):
+    and a half times the size, on `words` whose object becomes another, and on `crossings` of two objects. Clips that
+    every way is measured on come first."""
+    for k in range(max(real, generated, sizes, crossings, words)):
         ways = WAYS if k < others else (OURS,)
         if k < real:
             yield Trial("real", first + k, ways)
+        if k < sizes:
+            yield Trial("half", first + k, (OURS,))
+            yield Trial("larger", first + k, (OURS,))
+        if k < words:
+            yield Trial("words", first + k, (OURS,))
         if k < generated:
             yield Trial("generated", first + k, ways if k >= others else (OURS, *RECIPES))
         if k < crossings:
             yield Trial("crossing", first + k, (OURS,))
-        if k < sizes:
-            yield Trial("half", first + k, (OURS,))
-            yield Trial("larger", first + k, (OURS,))
+
+
+def shard(todo: Iterable[Trial], part: int, parts: int) -> list[Trial]:
+    """The `part`-th, from 1, of `parts` shares of the work: all trials of a seed together, which have one clip."""
+    return [trial for trial in todo if trial.seed % parts == part - 1]
 
 
 def run(
@@ -64,6 +75,7 @@ def run(
     tell: Callable[[str], None],
 ) -> None:
     """Measure every trial that `folder` does not hold yet, for this model and these settings."""
+    inverted = _Inverted(backbone, how)
     for trial in todo:
         missing = [way for way in trial.ways if not _file(folder, trial, way.name).exists()]
         if not missing:
@@ -72,30 +84,52 @@ def run(
         if trial.kind == "generated":
             _generated(backbone, outline, trial, missing, facts, folder)
         else:
-            _inverted(backbone, outline, trial, missing, how, facts, folder)
+            _edited(backbone, outline, trial, missing, inverted, facts, folder)
         tell(f"{trial.kind} {trial.seed}: {', '.join(way.name for way in missing)}")
 
 
-def _inverted(
+class _Inverted:
+    """Inversions of cases, the last of which is kept: what is asked of a seed's clip differs from trial to trial, and
+    the clip doesn't. Crossings are clips of their own."""
+
+    def __init__(self, backbone: Backbone, how: InvertSettings) -> None:
+        self._backbone, self._how = backbone, how
+        self._last: tuple[tuple[bool, int], Inversion, float] | None = None
+
+    def of(self, trial: Trial, one: Case) -> tuple[Inversion, float]:
+        """The trial's inversion, and the seconds that it took."""
+        key = (trial.kind == "crossing", trial.seed)
+        if self._last is None or self._last[0] != key:
+            clock = Clock()
+            with clock("invert"):
+                found = invert(self._backbone, self._backbone.encode(one.clip.frames), one.clip.caption, self._how)
+            self._last = key, found, clock.seconds["invert"]
+        return self._last[1:]
+
+
+def _edited(
     backbone: Backbone,
     outline: Outline,
     trial: Trial,
     ways: Sequence[Way],
-    how: InvertSettings,
+    inverted: _Inverted,
     facts: dict[str, Any],
     folder: Path,
 ) -> None:
     one = _case(trial)
-    clock = Clock()
-    with clock("invert"):
-        inversion = invert(backbone, backbone.encode(one.clip.frames), one.clip.caption, how)
-    if trial.kind == "real":
-        cost = {"inversion_forwards": inversion.forwards, "inversion_backwards": inversion.backwards}
-        found = replay_figures(backbone, one, inversion) | cost | clock.seconds
-        _keep(folder, trial, "replay", facts, found, None)
-    best = perfect(one)
-    _keep(folder, trial, PERFECT, facts, edit_figures(backbone, one, best, Clock()), _strip(one.clip.frames, best))
+    inversion, seconds = inverted.of(trial, one)
     flops = forward_flops(backbone, inversion.clean)
+    if trial.kind == "words":
+        outcome, figures = measure_word(backbone, outline, one, inversion, flops=flops)
+        _keep(folder, trial, OURS.name, facts, figures, _strip(one.clip.frames, outcome))
+        return
+    if trial.kind == "real" and not _file(folder, trial, "replay").exists():
+        cost = {"inversion_forwards": inversion.forwards, "inversion_backwards": inversion.backwards}
+        found = replay_figures(backbone, one, inversion) | cost | {"invert": seconds}
+        _keep(folder, trial, "replay", facts, found, None)
+    if not _file(folder, trial, PERFECT).exists():
+        best = perfect(one)
+        _keep(folder, trial, PERFECT, facts, edit_figures(backbone, one, best, Clock()), _strip(one.clip.frames, best))
     for way in ways:
         outcome, figures = measure(backbone, outline, one, inversion, way, flops=flops)
         _keep(folder, trial, way.name, facts, figures, _strip(one.clip.frames, outcome))
