@@ -18,6 +18,13 @@ LEVELS = (0.95, 0.85, 0.7, 0.5)
 """Signal shares (abar) at which the word's attention is read: enough picture to see by, enough noise to have to
 look."""
 
+SURROUND = 0.5
+"""How far round a box, in shares of its sides, its background is looked at."""
+
+LEAST_CUT = 0.3
+"""The share of its box's ellipse that a cut-out fills at least; below, colours don't tell the object from its
+background, and the ellipse is taken."""
+
 
 @dataclass(frozen=True)
 class Located:
@@ -162,16 +169,45 @@ def filled(mask: np.ndarray) -> np.ndarray:
 
 
 def locate_in_boxes(frames: np.ndarray, boxes: np.ndarray) -> Located:
-    """The object's masks where its boxes (F, 4) are given: the cut-out inside each, which may reach the box's sides."""
+    """The object's masks where its boxes (F, 4) are given: the cut-out inside each, which may reach the box's sides.
+
+    What lies round a box says what the background looks like; what is farther away would only mislead, since a scene's
+    other things may have the object's colours. One cut through all frames, as `locate` does it.
+    """
     height, width = frames.shape[1:3]
+    places = [pixel_box(box, height, width) for box in boxes]
+    tall, wide = (
+        min(side, round((1 + 2 * SURROUND) * max(place[k + 2] - place[k] for place in places)) + 2)
+        for k, side in ((1, height), (0, width))
+    )
+    corners = [_corner(place, (tall, wide), (height, width)) for place in places]
+    trimaps = np.full((len(frames), tall, wide), cv2.GC_BGD, np.uint8)
+    for trimap, (x0, y0, x1, y1), (top, left) in zip(trimaps, places, corners, strict=True):
+        trimap[y0 - top : y1 - top, x0 - left : x1 - left] = cv2.GC_PR_FGD
+    views = [f[top : top + tall, left : left + wide] for f, (top, left) in zip(frames, corners, strict=True)]
+    cuts = _grab_cut(np.concatenate(views), np.concatenate(trimaps)).reshape(trimaps.shape)
     masks = np.zeros(frames.shape[:3], bool)
-    for i, box in enumerate(boxes):
-        x0, y0, x1, y1 = pixel_box(box, height, width)
-        trimap = np.full((height, width), cv2.GC_BGD, np.uint8)
-        trimap[y0:y1, x0:x1] = cv2.GC_PR_FGD
-        cut = filled(_grab_cut(frames[i], trimap)) & (trimap == cv2.GC_PR_FGD)
-        masks[i] = cut if cut.sum() >= 0.25 * (x1 - x0) * (y1 - y0) else trimap == cv2.GC_PR_FGD
+    for mask, cut, place, (top, left) in zip(masks, cuts, places, corners, strict=True):
+        middle, piece = _ellipse(place, (top, left), (tall, wide)), filled(cut)
+        mask[top : top + tall, left : left + wide] = piece if piece.sum() >= LEAST_CUT * middle.sum() else middle
     return Located(masks, np.asarray(boxes, float))
+
+
+def _ellipse(place: tuple[int, int, int, int], corner: tuple[int, int], view: tuple[int, int]) -> np.ndarray:
+    """The ellipse in a box of whole pixels, bool on a view (height, width) whose top left pixel is at `corner`."""
+    (x0, y0, x1, y1), (top, left) = place, corner
+    y, x = np.mgrid[: view[0], : view[1]]
+    down, across = (y + top + 0.5 - (y0 + y1) / 2) / (y1 - y0), (x + left + 0.5 - (x0 + x1) / 2) / (x1 - x0)
+    return down**2 + across**2 <= 0.25
+
+
+def _corner(place: tuple[int, int, int, int], view: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
+    """The top left pixel (y, x) of a view, height by width, round a box of whole pixels, within the frame."""
+    middle = ((place[1] + place[3]) / 2, (place[0] + place[2]) / 2)
+    y, x = (
+        int(np.clip(round(m - side / 2), 0, whole - side)) for m, side, whole in zip(middle, view, frame, strict=True)
+    )
+    return y, x
 
 
 def pixel_box(box: np.ndarray, height: int, width: int) -> tuple[int, int, int, int]:
