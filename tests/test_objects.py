@@ -74,6 +74,17 @@ def test_an_object_is_where_its_box_its_mask_or_its_attention_says() -> None:
         (found,) = find_objects([wanted], truth.frames, [seen])
         assert mask_iou(found.masks, masks).min() > (0.99 if way == "masks" else 0.75), way
         assert np.abs(found.boxes - boxes).max() < 0.05, way
+        assert (found.cover is not None) == (way in ("box", "attention")), way  # what is found is made steady
+
+
+def test_a_lost_piece_is_found_again_from_the_frames_around() -> None:
+    """The attention of one frame leaves out half of the object."""
+    truth = clip("car", "sand", frames=5, size=96, start=(0.35, 0.4), end=(0.55, 0.5))
+    attention = truth.masks[0].reshape(5, 16, 6, 16, 6).mean((2, 4))
+    middle = int(truth.boxes[0, 2, [0, 2]].mean() * 16)
+    attention[2, :, middle:] = 0
+    (found,) = find_objects([Wanted("car", (1,), STAY)], truth.frames, [attention])
+    assert mask_iou(found.masks, truth.masks[0]).min() > 0.8
 
 
 def test_masks_of_the_clip_s_size_are_brought_to_the_model_s() -> None:
@@ -98,9 +109,10 @@ class Disputed:
         masks = [np.zeros((2, 16, 16), bool) for _ in range(2)]
         masks[0][..., :10], masks[1][..., 6:] = True, True
         self.masks = masks
-        found = [Located(mask, mask_boxes(mask), mask, self.camera) for mask in masks]
+        found = [Located(mask, mask_boxes(mask), mask, self.camera, 0.9 * mask) for mask in masks]
         monkeypatch.setattr("vxedit.objects.locate", lambda _, seen: found[0 if seen[0, 0, 0] > seen[0, 0, 15] else 1])
         monkeypatch.setattr("vxedit.objects.refine", lambda _, one: one)
+        monkeypatch.setattr("vxedit.objects.steadied_object", lambda _, one: one)
 
     def find(self, first: Wanted, second: Wanted, *, scale: float = 1.0) -> list[Located]:
         return find_objects([first, second], self.frames, [scale * self.left, self.right])
@@ -120,6 +132,7 @@ def test_what_both_claim_is_the_one_s_that_is_looked_at_more(disputed: Disputed,
         expected[..., columns] = True
         assert np.array_equal(found.masks, expected)
         assert found.reach is not None and np.array_equal(found.reach, expected)
+        assert found.cover is not None and np.array_equal(found.cover, 0.9 * expected)
         assert np.array_equal(found.boxes, mask_boxes(expected)) and found.camera is disputed.camera
 
 
