@@ -115,6 +115,20 @@ def test_where_colours_say_nothing_the_ellipse_in_the_box_is_taken() -> None:
         assert inside.any(0).all() and inside.any(1).all() and not inside[0, 0]
 
 
+def test_large_frames_are_cut_at_a_size_that_memory_bears(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, truth = np.full((6, 700, 900, 3), (30, 120, 40), np.uint8), np.zeros((6, 700, 900), bool)
+    y, x = np.mgrid[:700, :900]
+    truth[:] = (y - 350) ** 2 + (x - 450) ** 2 < 120**2
+    frames[truth] = (200, 60, 50)
+    seen: list[int] = []
+    cut = cv2.grabCut
+    monkeypatch.setattr("vxedit.edit.locate.CUT_PIXELS", 200_000)
+    monkeypatch.setattr(cv2, "grabCut", lambda frame, *rest: (seen.append(frame.size // 3), cut(frame, *rest)))
+    found = locate_in_boxes(frames, np.tile([0.3, 0.25, 0.7, 0.75], (6, 1)))
+    assert max(seen) < 250_000 and len(seen) > 1
+    assert mask_iou(found.masks, truth).min() > 0.97
+
+
 def test_things_far_from_the_box_do_not_mislead() -> None:
     """Half of the frame has the object's colour; round the box nothing has."""
     frames = np.full((2, 64, 96, 3), (30, 120, 40), np.uint8)

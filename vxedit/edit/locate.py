@@ -21,6 +21,12 @@ look."""
 SURROUND = 0.5
 """How far round a box, in shares of its sides, its background is looked at."""
 
+CUT_SIDE = 320
+"""The geometric mean of the sides, in pixels, at which an outline is cut."""
+
+CUT_PIXELS = 2**21
+"""The most pixels of one cut."""
+
 LEAST_CUT = 0.3
 """The share of its box's ellipse that a cut-out fills at least; below, colours don't tell the object from its
 background, and the ellipse is taken."""
@@ -103,8 +109,7 @@ def locate(frames: np.ndarray, attention: np.ndarray) -> Located:
         [strongest_piece((one > 0.4) & (near > 0.25), one) for one, near in zip(score, pooled, strict=True)]
     )
     trimaps = np.stack([_trimap(one, region) for one, region in zip(score, rough, strict=True)])
-    # one cut through all frames on top of each other: what shows an object's colours in one frame tells them in all
-    cuts = _grab_cut(np.concatenate(frames), np.concatenate(trimaps)).reshape(score.shape)
+    cuts = _cut(frames, trimaps)
     masks = np.stack([_checked(*one) for one in zip(cuts, rough, score, strict=True)])
     return Located(masks, mask_boxes(masks), masks | rough)
 
@@ -123,6 +128,29 @@ def _checked(cut: np.ndarray, rough: np.ndarray, score: np.ndarray) -> np.ndarra
     that colours do not tell the object from its background here."""
     piece = filled(strongest_piece(cut, score))
     return piece if 0.35 <= piece.sum() / max(1, rough.sum()) <= 3.0 else rough
+
+
+def _cut(frames: np.ndarray, trimaps: np.ndarray) -> np.ndarray:
+    """The foreground, bool (F, H, W), of frames uint8 (F, H, W, 3) whose trimaps say what is sure.
+
+    One cut through frames on top of each other: what shows an object's colours in one frame tells them in all. The
+    cut's graph takes some hundred bytes a pixel and its time grows faster than its size, so larger frames are cut at
+    CUT_SIDE and the outline brought back, and no more than CUT_PIXELS at once.
+    """
+    count, height, width = trimaps.shape
+    shrink = min(1.0, CUT_SIDE / (height * width) ** 0.5)
+    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    if shrink < 1:
+        frames = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames])
+        trimaps = np.stack([cv2.resize(one, size, interpolation=cv2.INTER_NEAREST) for one in trimaps])
+    parts = [
+        _grab_cut(np.concatenate(frames[part]), np.concatenate(trimaps[part])).reshape(trimaps[part].shape)
+        for part in np.array_split(np.arange(count), -(-trimaps.size // CUT_PIXELS))
+    ]
+    cuts = np.concatenate(parts)
+    if shrink == 1:
+        return cuts
+    return np.stack([cv2.resize(cut.astype(np.float32), (width, height)) > 0.5 for cut in cuts])
 
 
 def _grab_cut(frame: np.ndarray, trimap: np.ndarray) -> np.ndarray:
@@ -185,7 +213,7 @@ def locate_in_boxes(frames: np.ndarray, boxes: np.ndarray) -> Located:
     for trimap, (x0, y0, x1, y1), (top, left) in zip(trimaps, places, corners, strict=True):
         trimap[y0 - top : y1 - top, x0 - left : x1 - left] = cv2.GC_PR_FGD
     views = [f[top : top + tall, left : left + wide] for f, (top, left) in zip(frames, corners, strict=True)]
-    cuts = _grab_cut(np.concatenate(views), np.concatenate(trimaps)).reshape(trimaps.shape)
+    cuts = _cut(np.stack(views), trimaps)
     masks = np.zeros(frames.shape[:3], bool)
     for mask, cut, place, (top, left) in zip(masks, cuts, places, corners, strict=True):
         middle, piece = _ellipse(place, (top, left), (tall, wide)), filled(cut)
