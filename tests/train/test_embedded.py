@@ -23,13 +23,12 @@ PLAN = Plan(
     image_steps=2,
     clip_steps=2,
     joint_steps=2,
-    objects_steps=3,
     clips=2,
     vae_batch=2,
     image_batch=1,
     clip_batch=1,
 )
-STAGES = ("vae", "encode", "image", "clip", "joint", "objects", "export")
+STAGES = ("vae", "encode", "image", "clip", "joint", "export")
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +48,9 @@ def saved(path: Path) -> Any:
 
 
 def test_every_stage_leaves_its_checkpoint_and_result(work: Path) -> None:
-    for name, steps in (("vae", 2), ("image", 2), ("clip", 2), ("joint", 2), ("objects", 3)):
+    for name, steps in (("vae", 2), ("image", 2), ("clip", 2), ("joint", 2)):
         assert saved(work / f"{name}.pt")["step"] == steps
-    for name in ("vae-final.pt", "latents.pt", "image-final.pt", "clip-final.pt", "joint-final.pt", "objects-final.pt"):
+    for name in ("vae-final.pt", "latents.pt", "image-final.pt", "clip-final.pt", "joint-final.pt"):
         assert (work / name).stat().st_size > 0
     assert not list(work.glob("*.part"))
 
@@ -110,7 +109,7 @@ def test_the_folder_loads_and_runs(work: Path) -> None:
 def test_what_is_loaded_is_what_was_trained(work: Path) -> None:
     model = loaded_from(str(work / "model"))
     loaded = model._modules.unet.state_dict()
-    assert is_of(loaded, work, "objects") and not is_of(loaded, work, "joint")
+    assert is_of(loaded, work, "joint") and not is_of(loaded, work, "clip")
     scale = saved(work / "latents.pt")["scale"]
     assert model._modules.vae.config.scaling_factor == pytest.approx(float(scale))
 
@@ -144,9 +143,9 @@ def test_a_finished_model_is_trained_on_from_its_own_weights(work: Path, tmp_pat
 
 
 def test_taking_up_a_model_leaves_what_was_trained_already(work: Path, tmp_path: Path) -> None:
-    (tmp_path / "joint-final.pt").write_bytes(b"trained")
+    (tmp_path / "clip-final.pt").write_bytes(b"trained")
     take_up(work / "model", tmp_path)
-    assert (tmp_path / "joint-final.pt").read_bytes() == b"trained" and (tmp_path / "vae-final.pt").exists()
+    assert (tmp_path / "clip-final.pt").read_bytes() == b"trained" and (tmp_path / "vae-final.pt").exists()
 
 
 def test_the_package_is_where_it_goes_without_a_folder() -> None:

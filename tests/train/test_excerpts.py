@@ -1,4 +1,4 @@
-"""Excerpts of clips, and windows round their objects."""
+"""Excerpts of encoded clips."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from vxedit.train.excerpts import Batch, LatentClips, draw
 CLIPS, FRAMES, CELLS = 3, 8, 16
 
 
-def clips(*, shown: bool = True) -> LatentClips:
+def clips() -> LatentClips:
     """Clips whose latents say where and when they are: clip, frame, row, column as four channels. An object of three
     cells a side moves along the diagonal."""
     place = torch.meshgrid(*(torch.arange(n).float() for n in (CLIPS, FRAMES, CELLS, CELLS)), indexing="ij")
     coverage = np.zeros((1, FRAMES, CELLS, CELLS), np.float16)
-    if shown:
-        for i in range(FRAMES):
-            coverage[0, i, i : i + 3, i : i + 3] = 1
+    for i in range(FRAMES):
+        coverage[0, i, i : i + 3, i : i + 3] = 1
     label = Labels("a ball over sand", ("ball",), coverage)
     return LatentClips(torch.stack(place, 2).half(), (label,) * CLIPS)
 
@@ -35,29 +34,6 @@ def test_whole_excerpts_are_the_clips_own_frames_in_order() -> None:
         assert float(one[:, 1].sum()) == 0  # there is no second object
 
 
-def test_windows_are_cut_alike_from_latents_and_coverage_and_hold_the_object() -> None:
-    found = draw(clips(), Batch(1, 64, 8), np.random.default_rng(1))
-    assert found.latents.shape == (64, 4, 1, 8, 8) and found.coverage.shape == (64, 1, 2, 8, 8)
-    corners = found.latents[:, 2:, 0, 0, 0]
-    assert len(corners.unique(dim=0)) > 10  # not always in the middle
-    for one, coverage in zip(found.latents[:, :, 0], found.coverage[:, 0, 0], strict=True):
-        when, (y, x) = int(one[1, 0, 0]), coverage.nonzero()[0].tolist()
-        assert float(coverage.sum()) >= 4  # its centre and more
-        row, column = int(one[2, 0, 0]) + y, int(one[3, 0, 0]) + x
-        assert when <= row <= when + 2 and when <= column <= when + 2
-
-
-def test_a_window_stays_the_same_over_a_clips_frames() -> None:
-    found = draw(clips(), Batch(8, 4, 8), np.random.default_rng(2))
-    assert float(found.latents[:, 2:].flatten(3).std(2).max()) == 0
-
-
-def test_without_an_object_in_sight_a_window_is_in_the_middle_of_the_frame() -> None:
-    found = draw(clips(shown=False), Batch(1, 8, 8), np.random.default_rng(0))
-    assert found.latents.shape == (8, 4, 1, 8, 8)
-    assert float(found.coverage.sum()) == 0
-
-
 def test_the_same_chance_gives_the_same_excerpts() -> None:
-    one, other = (draw(clips(), Batch(2, 5, 8), np.random.default_rng(3)) for _ in range(2))
+    one, other = (draw(clips(), Batch(2, 5), np.random.default_rng(3)) for _ in range(2))
     assert torch.equal(one.latents, other.latents) and torch.equal(one.coverage, other.coverage)

@@ -1,5 +1,5 @@
 """The embedded model, from nothing to a folder in diffusers' layout: autoencoder, single frames, clips, both in turn,
-windows round objects, export."""
+export."""
 
 from __future__ import annotations
 
@@ -25,16 +25,6 @@ STEERING = ["up_blocks.0", "up_blocks.1.attentions.0"]
 SHARED_NOISE = 0.85
 """Of 0, 0.5, 0.75, 0.85 and 0.95 the one whose clips hang together best with objects still moving, by eye."""
 
-SHAPES: tuple[int, tuple[int, int]] = (8, (0, 600))
-"""The windows round objects: their cells, a quarter of the frame's area, in which an object fits; and the timesteps at
-which what an object looks like is settled."""
-
-LAYOUT = (300, 1000)
-"""The timesteps at which it is settled what is where, for whole clips beside those windows."""
-
-OBJECTS = 4.0
-"""How much more an error at an object weighs."""
-
 PACKAGE = Path(__file__).resolve().parent.parent / "backbones" / "embedded"
 
 
@@ -46,7 +36,6 @@ class Plan:
     image_steps: int = 1100
     clip_steps: int = 600
     joint_steps: int = 2000
-    objects_steps: int = 1200
     clips: int = 1800
     first_clip: int = 0
     vae_batch: int = 16
@@ -64,7 +53,7 @@ def train(
         torch.save(vae.state_dict(), work / "vae-final.pt")
     if "encode" in only:
         torch.save(_encode(plan, work, device, log), work / "latents.pt")
-    if {"image", "clip", "joint", "objects"} & set(only):
+    if {"image", "clip", "joint"} & set(only):
         _train_unet(plan, work, device, only, log)
     if "export" in only:
         export(work, out or PACKAGE)
@@ -103,8 +92,8 @@ def _load_data(work: Path) -> tuple[LatentClips, float]:
 
 
 def take_up(model: Path, work: Path) -> None:
-    """Put a published model's weights into `work` where the stages before the last would have left them, so that it can
-    be trained on where their checkpoints are gone. What `work` has already stays."""
+    """Put a finished model's weights into `work` where the stages before the last would have left theirs, so that the
+    last can train it on where checkpoints are gone. What `work` has already stays."""
     from safetensors.torch import load_file
 
     work.mkdir(parents=True, exist_ok=True)
@@ -114,7 +103,7 @@ def take_up(model: Path, work: Path) -> None:
         for name, file in parts.items()
     }
     vae = found.pop("vae")
-    for name, state in (("vae", vae), ("joint", found)):
+    for name, state in (("vae", vae), ("clip", found)):
         if not (work / f"{name}-final.pt").exists():
             torch.save(state, work / f"{name}-final.pt")
     config = json.loads((model / "vae" / "config.json").read_text())
@@ -131,16 +120,14 @@ def _train_unet(plan: Plan, work: Path, device: torch.device, only: Sequence[str
     data, scale = _load_data(work)
     modules = {"unet": unet, "text_encoder": text}
 
-    def stage(
-        settings: StageSettings, after: str | None, batches: Sequence[Batch], structure: bool = False, extra: float = 0
-    ) -> None:
+    def stage(settings: StageSettings, after: str | None, batches: Sequence[Batch], structure: bool = False) -> None:
         if after:
             start = torch.load(work / f"{after}-final.pt", weights_only=True, map_location=device)
             for name, module in modules.items():
                 module.load_state_dict(start[name])
         done = train_unet(
             settings, unet, text, tokenizer, data, work, log,
-            batches=batches, scale=scale, device=device, structure=structure, objects=extra,
+            batches=batches, scale=scale, device=device, structure=structure,
         )  # fmt: skip
         torch.save({name: module.state_dict() for name, module in done.items()}, work / f"{settings.name}-final.pt")
 
@@ -153,13 +140,6 @@ def _train_unet(plan: Plan, work: Path, device: torch.device, only: Sequence[str
     if "joint" in only:
         joint = StageSettings("joint", plan.joint_steps, decay=plan.joint_steps // 3, **short)
         stage(joint, "clip", [frames, clips], structure=True)
-    if "objects" in only:
-        near = StageSettings(
-            "objects", plan.objects_steps, lr=5e-4, decay=plan.objects_steps * 2 // 3, ema=0.995, save_every=60
-        )
-        close = [Batch(1, 2 * plan.image_batch, *SHAPES), Batch(16, 2 * plan.clip_batch, *SHAPES)]
-        wide = Batch(16, max(1, plan.clip_batch // 2), None, LAYOUT)
-        stage(near, "joint", [close[0], wide, close[1], wide], structure=True, extra=OBJECTS)
 
 
 def export(work: Path, out: Path) -> None:
@@ -169,7 +149,7 @@ def export(work: Path, out: Path) -> None:
     scale = torch.load(work / "latents.pt", weights_only=True, mmap=True)["scale"]
     vocabulary = write_tokenizer(out / "tokenizer")
     unet, text, vae = build_unet(), build_text_encoder(vocabulary), _final_vae(work)
-    ends = [work / f"{stage}-final.pt" for stage in ("objects", "joint", "clip", "image")]
+    ends = [work / f"{stage}-final.pt" for stage in ("joint", "clip", "image")]
     last = next(path for path in ends if path.exists())
     state = torch.load(last, weights_only=True, map_location="cpu")
     unet.load_state_dict(state["unet"])

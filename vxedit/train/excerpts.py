@@ -1,4 +1,4 @@
-"""What a step of training sees: excerpts of clips in time, and windows round their objects in space."""
+"""What a step of training sees: excerpts of encoded clips."""
 
 from __future__ import annotations
 
@@ -21,17 +21,10 @@ class LatentClips:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step sees: `count` excerpts of `frames` frames (1: the temporal layers are skipped), whole or each in a
-    square `window` of so many cells round an object, at timesteps of `noise`, from the first up to the last.
-
-    Of much noise a window can't tell where in the picture it is, and would teach that there is an object wherever one
-    looks; what is where is settled there, by the whole.
-    """
+    """What one step sees: `count` excerpts of `frames` frames (1: the temporal layers are skipped)."""
 
     frames: int
     count: int
-    window: int | None = None
-    noise: tuple[int, int] = (0, 1000)
 
 
 @dataclass(frozen=True)
@@ -56,27 +49,4 @@ def draw(data: LatentClips, batch: Batch, rng: np.random.Generator) -> Excerpts:
     for row, (i, w) in enumerate(zip(pick, when, strict=True)):
         known = data.labels[i].coverage[:, w]
         coverage[row, :, : len(known)] = torch.from_numpy(known.astype(np.float32)).transpose(0, 1)
-    if batch.window is not None:
-        corners = [_corner(one.numpy(), batch.window, rng) for one in coverage]
-        latents, coverage = (_windows(x, corners, batch.window) for x in (latents, coverage))
     return Excerpts(pick, latents.transpose(1, 2), coverage)
-
-
-def _corner(coverage: np.ndarray, window: int, rng: np.random.Generator) -> tuple[int, int]:
-    """The top left cell of a window that holds the centre of some object, coverage (f, 2, h, w), in some frame; the
-    window's place round it is random."""
-    height, width = coverage.shape[2:]
-    frame = coverage[rng.integers(len(coverage))]
-    seen = np.flatnonzero(frame.sum((1, 2)) > 0)
-    spot = frame[rng.choice(seen)] if len(seen) else np.ones((height, width), np.float32)
-    rows, columns = spot.sum(1), spot.sum(0)
-    centre = (rows @ np.arange(height) / rows.sum(), columns @ np.arange(width) / columns.sum())
-    lead = rng.integers(window // 4, window - window // 4, size=2)
-    y, x = (
-        int(np.clip(round(c) - n, 0, side - window)) for c, n, side in zip(centre, lead, (height, width), strict=True)
-    )
-    return y, x
-
-
-def _windows(x: Tensor, corners: list[tuple[int, int]], side: int) -> Tensor:
-    return torch.stack([one[..., i : i + side, j : j + side] for one, (i, j) in zip(x, corners, strict=True)])

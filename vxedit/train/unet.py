@@ -140,14 +140,6 @@ class Captions:
                 self.columns[i, k] = ((starts < found.end()) & (ends > found.start()) & (ends > starts)).float()
 
 
-def at_objects(error: Tensor, coverage: Tensor, extra: float) -> Tensor:
-    """The mean (B,) of error (B, f, h, w), in which cells at an object, coverage (B, f, n, h, w) from 0 to 1, weigh 1 +
-    `extra`; a cell beside the object counts as well, since its outline is there."""
-    near = F.max_pool2d(coverage.amax(2), 3, stride=1, padding=1)
-    weight = 1 + extra * near
-    return (error * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3))
-
-
 def train_unet(
     settings: StageSettings,
     unet: nn.Module,
@@ -163,7 +155,6 @@ def train_unet(
     drop: float = 0.1,
     ground: float = 0.5,
     structure: bool = False,
-    objects: float = 0.0,
 ) -> dict[str, nn.Module]:
     """Train on `batches` in turn. Returns the averaged modules.
 
@@ -173,8 +164,6 @@ def train_unet(
     `structure` trains what generation from noise needs: the error is weighted as if the velocity were predicted (1 /
     abar, at most HEAVIEST; Salimans & Ho 2022), so that steps of much noise, where a clip's layout and colours are
     settled, count; and a clip's frames share a random part of their noise (Ge et al. 2023), as inverted ones do.
-
-    `objects` adds so many times the error's weight to cells at an object: it covers few, and a viewer looks there.
     """
     from diffusers import DDIMScheduler
 
@@ -191,7 +180,7 @@ def train_unet(
         x0 = excerpts.latents.to(device) * scale
         kept = torch.from_numpy(rng.random(batch) >= drop)
         ids = torch.where(kept[:, None], captions.ids[pick], captions.empty).to(device)
-        t = torch.from_numpy(rng.integers(*seen.noise, size=batch)).to(device)
+        t = torch.from_numpy(rng.integers(1000, size=batch)).to(device)
         abar = abar_of[t]
         a = abar.view(-1, 1, 1, 1, 1)
         noise = torch.randn(x0.shape, generator=noise_rng, device=device)
@@ -203,12 +192,12 @@ def train_unet(
         with autocast(device), word_maps(unet, columns) as words, skipped:
             embeds = text(ids).last_hidden_state
             out = unet(a.sqrt() * x0 + (1 - a).sqrt() * noise, t, embeds).sample
-        error = at_objects(F.mse_loss(out.float(), noise, reduction="none").mean(1), coverage, objects)
+        error = F.mse_loss(out.float(), noise, reduction="none").mean((1, 2, 3, 4))
         weighted = (error * (1 / abar).clamp(max=HEAVIEST)).mean() if structure else error.mean()
         per_frame = coverage.flatten(0, 1) * columns.any(-1).repeat_interleave(frames, 0)[..., None, None]
         grounded, share = grounding_loss(words.maps, per_frame, abar.repeat_interleave(frames))
         parts = {"loss": weighted + ground * grounded, "mse": error.mean(), "share": share}
-        return parts if len(batches) == 1 else parts | {f"weighted{step % len(batches)}": weighted}
+        return parts if len(batches) == 1 else parts | {f"weighted{frames}": weighted}
 
     modules = {"unet": unet, "text_encoder": text}
     backend = (
