@@ -71,6 +71,9 @@ def test_another_object_in_the_old_ones_place_is_what_was_asked(one: Case, monke
     old = one.scene.actors[0].name
     assert made.brief.words is not None and made.brief.words.replaced == {old: other_word(1, old)}  # type: ignore[attr-defined]
     assert found["became"] > 0.9 and found["stayed"] < 0.1
+    moving = one.clip.boxes[0]
+    (wanted,) = made.brief.objects  # it goes on as the old one did
+    assert np.allclose(wanted.motion.sample(made.brief.clip.times_s, start_boxes=moving).boxes, moving)
     assert found["new_likeness"] > 0.8 > found["old_likeness"] and found["background_db"] > 60
 
 

@@ -43,7 +43,7 @@ def measure_word(
     clock, clip, old = Clock(), one.clip, one.scene.actors[0].name
     new = other_word(one.seed, old)
     edit = word_edit(outline.tokens, clip.caption, replace={old: new})
-    wanted = Wanted(old, columns(outline.tokens(clip.caption), clip.caption, old), parse_path("hold"))
+    wanted = Wanted(old, columns(outline.tokens(clip.caption), clip.caption, old), parse_path("by:0,0"))
     frames = Clip(clip.frames, np.arange(len(clip.frames)) / float(FPS), FPS)
     brief = Brief(frames, (wanted,), EditSettings(), edit)
     outcome = edit_frames(brief, backbone, inversion, clip.frames, clock)
