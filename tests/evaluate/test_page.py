@@ -89,3 +89,13 @@ def test_words_have_figures_of_their_own(folder: Path, tmp_path: Path) -> None:
     part = text[text.index("## A word that becomes another") :]
     assert "(n = 3)" in part and "where the old one was: 0.750 [" in part and "0.000 [0.000, 0.000]" in part
     assert "Background 90.0 [90.0, 90.0] dB" in part
+
+
+def test_what_was_not_measured_has_no_heading(folder: Path, tmp_path: Path) -> None:
+    text = page(read_kept(folder), tmp_path / "pictures", "scripts/results")
+    assert "### Against the published recipes" in text and "### Each part" not in text
+    for file in folder.glob("real/*/*.json"):
+        if file.stem in {way.name for way in RECIPES}:
+            file.unlink()
+    text = page(read_kept(folder), tmp_path / "pictures", "scripts/results")
+    assert f"### Against {PERFECT}" in text and "published recipes" not in text

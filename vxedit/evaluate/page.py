@@ -102,9 +102,13 @@ def _section(kept: Kept, kind: str, title: str, pictures: Path) -> str:
     found = kept.kinds[kind]
     parts = [f"## {title}\n"]
     if kind == "real":
-        parts += [_replay(found), _compare(found, RECIPES), "### Each part taken out, and one put in\n"]
-        parts += [_table(found, [OURS.name, *(way.name for way in ABLATIONS)]), "### Against the published recipes\n"]
-        parts += [_table(found, [OURS.name, *(way.name for way in RECIPES), PERFECT])]
+        parts += [_replay(found), _compare(found, RECIPES)]
+        if any(way.name in found for way in ABLATIONS):
+            parts += ["### Each part taken out, and one put in\n"]
+            parts += [_table(found, [OURS.name, *(way.name for way in ABLATIONS)])]
+        rivals = [way.name for way in RECIPES if way.name in found]
+        parts += [f"### Against {'the published recipes' if rivals else PERFECT}\n"]
+        parts += [_table(found, [OURS.name, *rivals, PERFECT])]
     elif kind == "generated":
         ways = [OURS.name, *(way.name for way in RECIPES)]
         parts += [_originals(found), _compare(found, RECIPES), _table(found, ways)]
