@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vxedit.train.precision import autocast, widest_needed
+from vxedit.train.precision import autocast, compute_dtype
 
 
 @pytest.mark.parametrize(
@@ -21,11 +21,11 @@ def test_processors_compute_in_bfloat16_where_they_multiply_in_it(
     monkeypatch: pytest.MonkeyPatch, able: dict[str, bool], expected: torch.dtype
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
-    assert widest_needed(torch.device("cpu")) == expected
+    assert compute_dtype(torch.device("cpu")) == expected
     with autocast(torch.device("cpu")):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == expected
 
 
 def test_accelerators_always_do() -> None:
-    assert widest_needed(torch.device("cuda")) == torch.bfloat16
+    assert compute_dtype(torch.device("cuda")) == torch.bfloat16

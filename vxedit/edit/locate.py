@@ -48,6 +48,11 @@ class Located:
     camera: np.ndarray | None = None
     cover: np.ndarray | None = None
 
+    @property
+    def extent(self) -> np.ndarray:
+        """All that may be the object, bool (F, H, W): its reach, or the masks alone."""
+        return self.masks if self.reach is None else self.reach
+
 
 def words_attention(
     backbone: Backbone,

@@ -153,8 +153,8 @@ class _Anchors:
 
 
 def _cover(task: Task, scene: Scene) -> Cover:
-    reaches = [one.found.masks if one.found.reach is None else one.found.reach for one in task.subjects]
-    return Cover(np.stack(reaches).astype(np.float32), scene.covers, task.spans)
+    extents = np.stack([one.found.extent for one in task.subjects])
+    return Cover(extents.astype(np.float32), scene.covers, task.spans)
 
 
 def _with_settled(task: Task, scene: Scene) -> np.ndarray:

@@ -15,8 +15,7 @@ explain."""
 
 def hidden_by(found: Located, *, margin: float = 3.0) -> np.ndarray:
     """What the object may cover, bool (F, H, W): its reach, grown by `margin` pixels of a frame 128 wide."""
-    reach = found.masks if found.reach is None else found.reach
-    return np.stack([grown(frame, margin * reach.shape[2] / 128) for frame in reach])
+    return np.stack([grown(frame, margin * frame.shape[1] / 128) for frame in found.extent])
 
 
 def refine(frames: np.ndarray, found: Located, *, rounds: int = 2) -> Located:

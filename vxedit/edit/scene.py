@@ -50,7 +50,7 @@ def lay(frames: np.ndarray, objects: Sequence[Moved]) -> Scene:
         colour, cover = carry(unmixed(frames, soft, plate), soft, found.boxes, targets)
         laid = laid * (1 - cover[..., None]) + colour
         covers = [below * (1 - cover) for below in covers] + [cover]
-        source = np.maximum(source, np.maximum(soft, found.masks if found.reach is None else found.reach))
+        source = np.maximum(source, np.maximum(soft, found.extent))
     made = np.clip(laid + 0.5, 0, 255).astype(np.uint8)
     return Scene(made, source, np.clip(np.sum(covers, 0), 0, 1), np.stack(covers), plate, camera)
 

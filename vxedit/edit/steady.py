@@ -17,13 +17,15 @@ import numpy as np
 from vxedit.edit.locate import Located, filled, grown, mask_boxes, strongest_piece
 from vxedit.edit.plate import Plate, clean_plate, register
 from vxedit.edit.refine import hidden_by
-from vxedit.edit.track import flow_between, similarity
+from vxedit.edit.scene import soften
+from vxedit.edit.track import similarity
+from vxedit.optical_flow import flow_between
 
 REACH = 3
 """Frames to either side that have a vote, the farther the less."""
 
 VOTES = 8.0
-"""How much a unanimous vote weighs against colour, which weighs at most 3: half the votes or less can be outvoted."""
+"""How much votes weigh: a unanimous one half of this, against colour, which weighs at most 3."""
 
 ALIKE = 12.0
 """Grey levels by which a pixel must be nearer to the object than to the background for colour to weigh 1."""
@@ -40,10 +42,14 @@ def steadied_object(frames: np.ndarray, found: Located, *, boxes: bool = True) -
     if len(frames) < 2:
         return found
     moves = object_motion(frames, found.masks)
-    camera = register(frames, hidden_by(found, margin=8.0)) if found.camera is None else found.camera
-    plate = clean_plate(frames, hidden_by(found, margin=8.0), camera)
-    masks = np.stack([_voted(frames, found.masks, moves, plate, i) for i in range(len(frames))])
-    cover = np.stack([_votes(masks, moves, i).share for i in range(len(frames))])
+    hidden = hidden_by(found, margin=8.0)
+    camera = register(frames, hidden) if found.camera is None else found.camera
+    plate = clean_plate(frames, hidden, camera)
+    sigma = 0.8 * frames.shape[2] / 128
+    soft = soften(found.masks, sigma)
+    masks = np.stack([_voted(frames, found.masks, soft, moves, plate, i) for i in range(len(frames))])
+    soft = soften(masks, sigma)
+    cover = np.stack([_votes(soft, moves, i).share for i in range(len(frames))])
     masks = np.stack([_kept(one > 0.5, before, one) for one, before in zip(cover, masks, strict=True)])
     cover = np.clip((cover - 0.5) * CONTRAST + 0.5, 0, 1) * _near(masks)
     tight = smoothed(mask_boxes(masks)) if boxes else found.boxes
@@ -84,15 +90,14 @@ class _Votes(NamedTuple):
     sure: np.ndarray
 
 
-def _votes(masks: np.ndarray, moves: np.ndarray, i: int, frames: np.ndarray | None = None) -> _Votes:
-    """What the frames around frame i say of it, seen along the object's motion (F, 3, 3)."""
-    height, width = masks.shape[1:]
+def _votes(soft: np.ndarray, moves: np.ndarray, i: int, frames: np.ndarray | None = None) -> _Votes:
+    """What the frames around frame i, their masks softened, say of it, seen along the object's motion (F, 3, 3)."""
+    height, width = soft.shape[1:]
     total, share = 0.0, np.zeros((height, width), np.float32)
     seen, colour, sure = np.zeros_like(share), np.zeros((height, width, 3), np.float32), np.zeros_like(share)
-    for j in range(max(0, i - REACH), min(len(masks), i + REACH + 1)):
+    for j in range(max(0, i - REACH), min(len(soft), i + REACH + 1)):
         warp = (moves[i] @ np.linalg.inv(moves[j]))[:2]
-        soft = cv2.GaussianBlur(masks[j].astype(np.float32), (0, 0), 0.8 * width / 128)
-        vote = cv2.warpAffine(soft, warp, (width, height), flags=cv2.INTER_LINEAR)
+        vote = cv2.warpAffine(soft[j], warp, (width, height), flags=cv2.INTER_LINEAR)
         weight = 1 - abs(i - j) / (REACH + 1)
         share += weight * vote
         total += weight
@@ -104,8 +109,10 @@ def _votes(masks: np.ndarray, moves: np.ndarray, i: int, frames: np.ndarray | No
     return _Votes(share / total, colour / np.maximum(seen, 1e-6)[..., None], sure)
 
 
-def _voted(frames: np.ndarray, masks: np.ndarray, moves: np.ndarray, plate: Plate, i: int) -> np.ndarray:
-    votes = _votes(masks, moves, i, frames)
+def _voted(
+    frames: np.ndarray, masks: np.ndarray, soft: np.ndarray, moves: np.ndarray, plate: Plate, i: int
+) -> np.ndarray:
+    votes = _votes(soft, moves, i, frames)
     frame = frames[i].astype(np.float32)
     apart = [np.abs(frame - other).max(-1) for other in (plate.frames[i].astype(np.float32), votes.colour)]
     telling = plate.known[i] & (votes.sure > 0.5)

@@ -7,6 +7,7 @@ import numpy as np
 
 from vxedit.edit.locate import Located, locate_in_boxes, mask_boxes, pixel_box
 from vxedit.edit.transport import box_map
+from vxedit.optical_flow import flow_between
 
 
 def follow_box(frames: np.ndarray, box: np.ndarray, inside: np.ndarray | None = None) -> np.ndarray:
@@ -27,13 +28,6 @@ def follow_box(frames: np.ndarray, box: np.ndarray, inside: np.ndarray | None = 
         boxes.append(np.clip(moved.reshape(4) / size, 0, 1))
         mask = cv2.warpAffine(mask.astype(np.uint8), warp, (width, height), flags=cv2.INTER_NEAREST).astype(bool)
     return np.stack(boxes)
-
-
-def flow_between(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Motion (H, W, 2) in pixels from each pixel of one frame, uint8 (H, W, 3), to the other's (DIS, Kroeger et al.
-    2016)."""
-    first, second = (cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in (before, after))
-    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(first, second, None)
 
 
 def similarity(mask: np.ndarray, flow: np.ndarray) -> np.ndarray | None:

@@ -11,11 +11,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-
-def _flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Motion (H, W, 2) in pixels from each pixel of the first frame to the second."""
-    a, b = (cv2.cvtColor(np.ascontiguousarray(v), cv2.COLOR_RGB2GRAY) for v in (first, second))
-    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(a, b, None)
+from vxedit.optical_flow import flow_between
 
 
 def _warp(picture: np.ndarray, flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -30,7 +26,7 @@ def _warp(picture: np.ndarray, flow: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def _pair_error(first: np.ndarray, second: np.ndarray) -> float:
     """Mean absolute difference of the first frame and the second one warped to it, where the flows agree both ways
     (Sundaram et al., ECCV 2010: what they disagree on is hidden in one of the frames)."""
-    onwards, back = _flow(first, second), _flow(second, first)
+    onwards, back = flow_between(first, second), flow_between(second, first)
     warped, inside = _warp(second, onwards)
     returned, _ = _warp(back, onwards)
     power = (onwards**2).sum(-1) + (returned**2).sum(-1)

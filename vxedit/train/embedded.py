@@ -149,8 +149,7 @@ def export(work: Path, out: Path) -> None:
     scale = torch.load(work / "latents.pt", weights_only=True, mmap=True)["scale"]
     vocabulary = write_tokenizer(out / "tokenizer")
     unet, text, vae = build_unet(), build_text_encoder(vocabulary), _final_vae(work)
-    ends = [work / f"{stage}-final.pt" for stage in ("joint", "clip", "image")]
-    last = next(path for path in ends if path.exists())
+    last = next(path for stage in ("joint", "clip", "image") if (path := work / f"{stage}-final.pt").exists())
     state = torch.load(last, weights_only=True, map_location="cpu")
     unet.load_state_dict(state["unet"])
     text.load_state_dict(state["text_encoder"])

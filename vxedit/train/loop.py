@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vxedit.train.precision import widest_needed
+from vxedit.train.precision import compute_dtype
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Muon(torch.optim.Optimizer):
 def orthogonal(matrix: Tensor) -> Tensor:
     """The nearest semi-orthogonal matrix, roughly: singular values end between about 0.7 and 1.2."""
     tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if tall else matrix).to(widest_needed(matrix.device))
+    x = (matrix.T if tall else matrix).to(compute_dtype(matrix.device))
     x = x / (x.norm() + 1e-7)
     for _ in range(5):
         gram = x @ x.T

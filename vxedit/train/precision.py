@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 
-def widest_needed(device: torch.device) -> torch.dtype:
+def compute_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where the device multiplies in it; float32 on processors that only imitate it, fifteen times slower."""
     if device.type != "cpu":
         return torch.bfloat16
@@ -15,5 +15,4 @@ def widest_needed(device: torch.device) -> torch.dtype:
 
 def autocast(device: torch.device) -> torch.autocast:
     """Automatic mixed precision in that format; without effect where that is float32."""
-    dtype = widest_needed(device)
-    return torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
+    return torch.autocast(device.type, torch.bfloat16, enabled=compute_dtype(device) == torch.bfloat16)
