@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tests.edit.pixels import PixelBackbone, noised
 from tests.edit.scenes import clip, grown
-from vxedit.backbones.protocol import Backbone
+from vxedit.backbones.protocol import AttentionCall, Backbone
 from vxedit.backbones.tokens import columns as columns_of
 from vxedit.backbones.unet3d import UNet3D
 from vxedit.edit.guidance import GuidanceSettings
@@ -22,6 +22,7 @@ from vxedit.edit.real import Parts, Recipe, _emptied, anchor_weight, edit, recip
 from vxedit.edit.region import to_cells, touched_cells
 from vxedit.edit.scene import Scene, lay
 from vxedit.edit.task import Edited, Subject, Task
+from vxedit.edit.word_control import Seen
 from vxedit.edit.words import word_edit
 from vxedit.invert.inversion import Inversion, invert, replay_inversion
 from vxedit.job import InvertSettings
@@ -376,6 +377,24 @@ def test_a_replaced_object_is_drawn_anew_over_all_steps_beside_a_source_that_sho
     passes.clear()
     weighted = edit(reworded(editor, weights={"ball": 2.0}), how)
     assert len(passes) == 3 and torch.equal(passes[0], passes[1]) and weighted.expected is not None
+
+
+def test_a_replaced_object_takes_none_of_the_old_ones_attention_over(
+    editor: Editor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is its shape. A word that is only stressed keeps the shape."""
+    taken: list[bool] = []
+
+    def note(seen: Seen, call: AttentionCall) -> None:
+        taken.append(seen.text or seen.space)
+
+    monkeypatch.setattr(Seen, "__call__", note)
+    how = Recipe(start=1.0, parts=Parts(guidance=False))
+    edit(reworded(editor, replace={"ball": "burger"}), how)
+    assert taken and not any(taken)
+    taken.clear()
+    edit(reworded(editor, weights={"ball": 2.0}), how)
+    assert any(taken)
 
 
 def test_an_object_that_becomes_another_begins_without_the_old_one(

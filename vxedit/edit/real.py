@@ -77,15 +77,16 @@ def edit(task: Task, how: Recipe) -> Edited:
     scale = task.frames.shape[2] / 128
     scene = lay(task.frames, [(subject.found, subject.targets) for subject in task.subjects])
     if any(replaced(task)):
-        how = replace(how, start=1.0, words=replace(how.words, cross=0.4, self_=0.0))
+        how = replace(how, start=1.0, words=replace(how.words, cross=0.0, self_=0.0))
     margin = how.margin * (1 if task.words is None else how.word_room)
     region = region_of(scene.source, scene.target, margin=round(margin * scale), seam=round(how.seam * scale))
     return _run(task, how, region, scene, _Anchors.build(task, region, scene, how))
 
 
 def replaced(task: Task) -> list[bool]:
-    """Of each subject, whether its words become others. Such an object is drawn anew from the first step on, and not
-    over the old one's attention to its own places, which is its shape."""
+    """Of each subject, whether its words become others. Such an object is drawn anew from the first step on, and takes
+    none of the old one's attention over, be it to its word or to its own places: that is its shape. Guidance keeps it
+    in its place."""
     words = task.words
     return [words is not None and words.replaces(subject.columns) for subject in task.subjects]
 
