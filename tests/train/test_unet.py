@@ -241,6 +241,23 @@ def test_with_structure_noisy_levels_count_more_and_frames_share_a_random_part(s
     assert min(shared) < 0.25 and max(shared) > 0.75  # drawn anew for every clip
 
 
+@pytest.mark.parametrize("structure", [True, False])
+def test_with_structure_an_error_counts_more_where_an_object_is(steps: Steps, structure: bool) -> None:
+    """The ball covers the frame's left quarter, so that its cells weigh 3 / (1 + 2 / 4) and the others 1 / (1 + 2 / 4)."""
+    coverage = np.zeros((1, 8, CELLS, CELLS), np.float16)
+    coverage[..., : CELLS // 4] = 1
+    ball = Labels("a ball over sand", ("ball",), coverage)
+    steps.data = LatentClips(steps.data.latents, (ball, ball))
+    parts = steps.run([Batch(4, 2)], structure=structure, steps=2)
+    for one, (noise, abar) in zip(parts, steps.noise(), strict=True):
+        error = noise.square()
+        at, beside = error[..., : CELLS // 4].sum((1, 2, 3, 4)), error[..., CELLS // 4 :].sum((1, 2, 3, 4))
+        weighted = (2 * at + 2 / 3 * beside) / error[0].numel() * (1 / abar).clamp(max=HEAVIEST)
+        plain = error.mean((1, 2, 3, 4))
+        torch.testing.assert_close(one["loss"], (weighted if structure else plain).mean(), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(one["mse"], plain.mean(), rtol=1e-3, atol=1e-4)
+
+
 def correlations(noise: Tensor) -> list[list[float]]:
     """E[x y] of every two frames of each clip of noise (B, C, f, h, w)."""
     pairs = list(combinations(range(noise.shape[2]), 2))

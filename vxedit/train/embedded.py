@@ -35,8 +35,8 @@ class Plan:
     vae_steps: int = 3500
     image_steps: int = 1100
     clip_steps: int = 600
-    joint_steps: int = 2000
-    clips: int = 1800
+    joint_steps: int = 3400
+    clips: int = 3000
     first_clip: int = 0
     vae_batch: int = 16
     image_batch: int = 64
@@ -138,7 +138,7 @@ def _train_unet(plan: Plan, work: Path, device: torch.device, only: Sequence[str
     if "clip" in only:
         stage(StageSettings("clip", plan.clip_steps, decay=plan.clip_steps // 2, **short), "image", [clips])
     if "joint" in only:
-        joint = StageSettings("joint", plan.joint_steps, decay=plan.joint_steps // 3, **short)
+        joint = StageSettings("joint", plan.joint_steps, decay=plan.joint_steps, **short)
         stage(joint, "clip", [frames, clips], structure=True)
 
 

@@ -26,6 +26,7 @@ from vxedit.train.vae import LATENT_CHANNELS, to_tensor
 CELLS = 16
 BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000}
 HEAVIEST = 20.0
+OBJECT = 3.0
 
 
 def build_unet() -> Any:
@@ -140,6 +141,13 @@ class Captions:
                 self.columns[i, k] = ((starts < found.end()) & (ends > found.start()) & (ends > starts)).float()
 
 
+def _weights(coverage: Tensor) -> Tensor:
+    """How much each cell's error counts (B, f, h, w), mean one: OBJECT times as much where objects (B, f, n, h, w)
+    cover it."""
+    weight = 1 + (OBJECT - 1) * coverage.sum(2).clamp(max=1)
+    return weight / weight.mean((1, 2, 3), keepdim=True)
+
+
 def train_unet(
     settings: StageSettings,
     unet: nn.Module,
@@ -163,7 +171,8 @@ def train_unet(
 
     `structure` trains what generation from noise needs: the error is weighted as if the velocity were predicted (1 /
     abar, at most HEAVIEST; Salimans & Ho 2022), so that steps of much noise, where a clip's layout and colours are
-    settled, count; and a clip's frames share a random part of their noise (Ge et al. 2023), as inverted ones do.
+    settled, count; where an object is, which is a tenth of the frame, it weighs OBJECT times as much; and a clip's
+    frames share a random part of their noise (Ge et al. 2023), as inverted ones do.
     """
     from diffusers import DDIMScheduler
 
@@ -192,8 +201,9 @@ def train_unet(
         with autocast(device), word_maps(unet, columns) as words, skipped:
             embeds = text(ids).last_hidden_state
             out = unet(a.sqrt() * x0 + (1 - a).sqrt() * noise, t, embeds).sample
-        error = F.mse_loss(out.float(), noise, reduction="none").mean((1, 2, 3, 4))
-        weighted = (error * (1 / abar).clamp(max=HEAVIEST)).mean() if structure else error.mean()
+        error = F.mse_loss(out.float(), noise, reduction="none").mean(1)
+        heavy = _weights(coverage) * (1 / abar).clamp(max=HEAVIEST).view(-1, 1, 1, 1) if structure else 1.0
+        weighted = (error * heavy).mean()
         per_frame = coverage.flatten(0, 1) * columns.any(-1).repeat_interleave(frames, 0)[..., None, None]
         grounded, share = grounding_loss(words.maps, per_frame, abar.repeat_interleave(frames))
         parts = {"loss": weighted + ground * grounded, "mse": error.mean(), "share": share}
