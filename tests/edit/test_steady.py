@@ -97,3 +97,12 @@ def test_smooth_motion_is_left_alone_and_jitter_is_not() -> None:
 def test_short_clips_have_boxes_too(frames: int) -> None:
     boxes = np.array([[0.1, 0.2, 0.3, 0.4], [0.2, 0.2, 0.4, 0.4], [0.25, 0.2, 0.45, 0.4]])[:frames]
     assert smoothed(boxes) == pytest.approx(boxes)
+
+
+def test_a_fast_object_is_not_lost() -> None:
+    """Seven pixels a frame over a pan the other way, farther than a search from standstill reaches."""
+    fast = clip("fish", "gravel", frames=8, size=128, pan=(0.1, -0.05), start=(0.3, 0.35), end=(0.6, 0.6))
+    moves = object_motion(fast.frames, fast.masks[0])
+    middles = (fast.boxes[0][:, :2] + fast.boxes[0][:, 2:]) / 2 * 128 - 0.5
+    carried = np.stack([move @ [*middles[0], 1] for move in moves])[:, :2]
+    assert np.linalg.norm(carried - middles, axis=1).max() < 3

@@ -243,7 +243,7 @@ def test_with_structure_noisy_levels_count_more_and_frames_share_a_random_part(s
 
 @pytest.mark.parametrize("structure", [True, False])
 def test_with_structure_an_error_counts_more_where_an_object_is(steps: Steps, structure: bool) -> None:
-    """The ball covers the frame's left quarter, so that its cells weigh 3 / (1 + 2 / 4) and the others 1 / (1 + 2 / 4)."""
+    """The ball covers the frame's left quarter: its cells weigh 3 / (1 + 2 / 4) and the others 1 / (1 + 2 / 4)."""
     coverage = np.zeros((1, 8, CELLS, CELLS), np.float16)
     coverage[..., : CELLS // 4] = 1
     ball = Labels("a ball over sand", ("ball",), coverage)

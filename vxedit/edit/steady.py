@@ -59,11 +59,14 @@ def steadied_object(frames: np.ndarray, found: Located, *, boxes: bool = True) -
 
 def object_motion(frames: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """(F, 3, 3): maps from the object's pixels in frame 0 to the same points' in frame i; shift, scale and turn, from
-    the dense flow of its inner pixels. Where too few agree the object is taken to stand still between two frames."""
+    the dense flow of its inner pixels, sought from where the masks' middles lead. Where too few agree the object is
+    taken to stand still between two frames."""
     maps = [np.eye(3)]
+    middles = [np.argwhere(mask).mean(0)[::-1] if mask.any() else None for mask in masks]
     inner = np.stack([cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) for mask in masks]) > 0
-    for (before, after), mask in zip(pairwise(frames), inner[:-1], strict=True):
-        warp = similarity(mask, flow_between(before, after))
+    for (before, after), mask, (here, there) in zip(pairwise(frames), inner[:-1], pairwise(middles), strict=True):
+        shift = None if here is None or there is None else there - here
+        warp = similarity(mask, flow_between(before, after, shift))
         maps.append(np.vstack([np.eye(3)[:2] if warp is None else warp, [0, 0, 1]]) @ maps[-1])
     return np.stack(maps)
 
