@@ -7,6 +7,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from vxedit.edit.locate import Located, mask_boxes
 from vxedit.render.scene import Rendered, random_scene, render
 
 
@@ -34,6 +35,11 @@ def clip(
 def grown(masks: np.ndarray, pixels: int) -> np.ndarray:
     side = np.ones((2 * pixels + 1,) * 2, np.uint8)
     return np.stack([cv2.dilate(mask.astype(np.uint8), side) for mask in masks]).astype(bool)
+
+
+def located(masks: np.ndarray) -> Located:
+    """Masks bool (F, H, W) as an object that was found, its reach no more than they are."""
+    return Located(masks, mask_boxes(masks), masks)
 
 
 def mask_iou(found: np.ndarray, truth: np.ndarray) -> np.ndarray:

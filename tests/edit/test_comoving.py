@@ -5,19 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.edit.scenes import clip, mask_iou
+from tests.edit.scenes import clip, located, mask_iou
 from vxedit.edit.comoving import with_comoving
-from vxedit.edit.locate import Located, mask_boxes
+from vxedit.edit.locate import mask_boxes
 from vxedit.render.scene import Rendered
 
 
 @pytest.fixture(scope="module")
 def fish() -> Rendered:
     return clip("fish", "gravel", frames=8, size=128, pan=(0.1, -0.05), start=(0.3, 0.35), end=(0.6, 0.6))
-
-
-def located(masks: np.ndarray) -> Located:
-    return Located(masks, mask_boxes(masks), masks)
 
 
 def tailless(masks: np.ndarray) -> np.ndarray:

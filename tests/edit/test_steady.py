@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.edit.scenes import clip, grown, mask_iou
+from tests.edit.scenes import clip, grown, located, mask_iou
 from vxedit.edit.locate import Located, mask_boxes
 from vxedit.edit.steady import object_motion, smoothed, steadied_object
 from vxedit.render.scene import Rendered
@@ -14,10 +14,6 @@ from vxedit.render.scene import Rendered
 @pytest.fixture(scope="module")
 def fish() -> Rendered:
     return clip("fish", "sand", frames=6, pan=(0.1, -0.05), start=(0.3, 0.35), end=(0.6, 0.6))
-
-
-def located(masks: np.ndarray) -> Located:
-    return Located(masks, mask_boxes(masks), masks)
 
 
 def test_a_tail_that_one_frame_lost_comes_back(fish: Rendered) -> None:

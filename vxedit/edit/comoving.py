@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 
 from vxedit.edit.locate import Located, filled, grown, mask_boxes
-from vxedit.edit.plate import register
-from vxedit.edit.refine import hidden_by
-from vxedit.edit.steady import object_motion
+from vxedit.edit.refine import camera_of, touching
+from vxedit.edit.steady import middle, object_motion
 
 OFFSETS = (-6, -4, -2, 2, 4, 6)
 """The frames to either side that a frame is compared with."""
@@ -36,56 +35,64 @@ def with_comoving(frames: np.ndarray, found: Located) -> Located:
     A pixel is taken along the object's motion and along the camera's into frames a little earlier and later; where it
     looks the same along the first alone, it is the object's. Nothing is said where the two motions are one.
     """
-    camera = register(frames, hidden_by(found, margin=8.0)) if found.camera is None else found.camera
-    moves = object_motion(frames, found.masks)
-    masks = np.stack([_with_parts(frames, found.masks, moves, camera, i) for i in range(len(frames))])
+    camera, moves = camera_of(frames, found), object_motion(frames, found.masks)
+    unit = frames.shape[2] / 128
+    free = ~np.stack([grown(mask, 2 * unit) for mask in found.masks])
+    masks = found.masks.copy()
+    for i, mask in enumerate(found.masks):
+        if mask.any():
+            near = grown(mask, NEAR * unit) & ~mask
+            near[near] = _better(frames, moves, camera, free, i, middle(mask), near) > BETTER
+            masks[i] = _with_parts(mask, near, unit)
     reach = masks if found.reach is None else masks | found.reach
     return replace(found, masks=masks, boxes=mask_boxes(masks), reach=reach, camera=camera)
 
 
-def _with_parts(frames: np.ndarray, masks: np.ndarray, moves: np.ndarray, camera: np.ndarray, i: int) -> np.ndarray:
-    mask, unit = masks[i], frames.shape[2] / 128
-    near = grown(mask, NEAR * unit) & ~mask
-    explained = near.copy()
-    explained[near] = _better(frames, masks, moves, camera, i, near) > BETTER
+def _with_parts(mask: np.ndarray, comoving: np.ndarray, unit: float) -> np.ndarray:
+    """The mask (H, W) bool with those pieces of the `comoving` pixels beside it that are parts and not a wider rim;
+    `unit`: the pixels that are one of a frame 128 wide."""
     beyond, rim = ~grown(mask, BEYOND * unit), grown(mask, RIM * unit)
-    count, labels = cv2.connectedComponents((explained & ~rim).astype(np.uint8), connectivity=4)
+    count, labels = cv2.connectedComponents((comoving & ~rim).astype(np.uint8), connectivity=4)
     size = np.bincount(labels[beyond], minlength=count)
     parts = (labels > 0) & (size >= LEAST * unit**2)[labels]
-    whole = mask | (explained & grown(parts, (RIM + 1) * unit))
-    _, labels = cv2.connectedComponents(whole.astype(np.uint8))
-    return filled(np.isin(labels, np.unique(labels[mask]))) if mask.any() else mask
+    return filled(touching(mask | (comoving & grown(parts, (RIM + 1) * unit)), mask))
 
 
 def _better(
-    frames: np.ndarray, masks: np.ndarray, moves: np.ndarray, camera: np.ndarray, i: int, near: np.ndarray
+    frames: np.ndarray,
+    moves: np.ndarray,
+    camera: np.ndarray,
+    free: np.ndarray,
+    i: int,
+    centre: np.ndarray,
+    near: np.ndarray,
 ) -> np.ndarray:
     """By how many grey levels the object's motion explains the pixels `near` (H, W) better than the camera's, (P,): the
     median of its errors over the frames compared with, against the lower quartile of the camera's, since what the
-    object uncovers looks new along the camera's too. Minus infinity where fewer than two frames tell."""
+    object uncovers looks new along the camera's too. `free` (F, H, W) bool: where the object is not; `centre` (2,): its
+    middle in frame i. Minus infinity where fewer than two frames tell."""
     own, background = [], []
-    middle = np.append(np.argwhere(masks[i]).mean(0)[::-1], 1) if masks[i].any() else np.ones(3)
+    point, everywhere = np.append(centre, 1), np.ones_like(near)
     for j in (i + offset for offset in OFFSETS if 0 <= i + offset < len(frames)):
-        ways = [maps[j] @ np.linalg.inv(maps[i]) for maps in (moves, camera)]
-        if np.hypot(*(ways[0] @ middle - ways[1] @ middle)[:2]) < APART * frames.shape[2] / 128:
+        along, beside = (maps[j] @ np.linalg.inv(maps[i]) for maps in (moves, camera))
+        if np.hypot(*(along @ point - beside @ point)[:2]) < APART * frames.shape[2] / 128:
             continue
-        hidden = grown(masks[j], 2 * frames.shape[2] / 128)
-        own.append(_error(frames[i], frames[j], np.zeros_like(hidden), ways[0])[near])
-        background.append(_error(frames[i], frames[j], hidden, ways[1])[near])
+        own.append(_error(frames[i], frames[j], everywhere, along)[near])
+        background.append(_error(frames[i], frames[j], free[j], beside)[near])
     if len(own) < 2:
         return np.full(int(near.sum()), -np.inf)
     return _ranked(background, 0.25) - _ranked(own, 0.5)
 
 
-def _error(frame: np.ndarray, other: np.ndarray, hidden: np.ndarray, warp: np.ndarray) -> np.ndarray:
+def _error(frame: np.ndarray, other: np.ndarray, shown: np.ndarray, warp: np.ndarray) -> np.ndarray:
     """How far frame uint8 (H, W, 3) is from what the other shows where `warp` (3, 3) leads, the mean over 3 x 3 pixels,
-    in grey levels; NaN where that is outside or `hidden` (H, W) there."""
+    in grey levels; NaN where that is outside or not `shown` (H, W) there."""
     height, width = frame.shape[:2]
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     view = cv2.warpAffine(other, warp[:2], (width, height), flags=how, borderMode=cv2.BORDER_REPLICATE)
-    free = cv2.warpAffine((~hidden).astype(np.float32), warp[:2], (width, height), flags=how, borderValue=0)
+    seen = cv2.warpAffine(shown.astype(np.float32), warp[:2], (width, height), flags=how, borderValue=0)
     apart = cv2.blur(cv2.absdiff(frame, view).max(-1).astype(np.float32), (3, 3))
-    return np.where(free > 0.99, apart, np.nan)
+    return np.where(seen > 0.99, apart, np.nan)
 
 
 def _ranked(errors: list[np.ndarray], share: float) -> np.ndarray:

@@ -18,6 +18,11 @@ def hidden_by(found: Located, *, margin: float = 3.0) -> np.ndarray:
     return np.stack([grown(frame, margin * frame.shape[1] / 128) for frame in found.extent])
 
 
+def camera_of(frames: np.ndarray, found: Located) -> np.ndarray:
+    """The camera's motion (F, 3, 3), as `register` gives it: what is known of it, or seen beside the object."""
+    return register(frames, hidden_by(found, margin=8.0)) if found.camera is None else found.camera
+
+
 def refine(frames: np.ndarray, found: Located, *, rounds: int = 2) -> Located:
     """Add to the masks what a cut by colour left out: pixels near the object, frames uint8 (F, H, W, 3), that differ
     from the plate by more than `APART`, where the plate is known. Keeps what it found of the camera's motion.
@@ -31,7 +36,7 @@ def refine(frames: np.ndarray, found: Located, *, rounds: int = 2) -> Located:
 
 def _refined(frames: np.ndarray, found: Located) -> Located:
     hidden = hidden_by(found, margin=8.0)
-    camera = register(frames, hidden) if found.camera is None else found.camera
+    camera = camera_of(frames, found)
     plate = clean_plate(frames, hidden, camera)
     masks = found.masks.copy()
     for i, frame in enumerate(frames):
@@ -39,12 +44,12 @@ def _refined(frames: np.ndarray, found: Located) -> Located:
         # at an edge the two are mixed: the object's side is where it makes up more than half
         edge = 0.5 * cv2.dilate(apart, np.ones((5, 5), np.uint8))
         differs = (apart > np.maximum(APART, edge)) & plate.known[i] & hidden[i]
-        masks[i] = filled(_touching(masks[i] | differs, masks[i]))
+        masks[i] = filled(touching(masks[i] | differs, masks[i]))
     reach = masks if found.reach is None else masks | found.reach
     return Located(masks, mask_boxes(masks), reach, camera)
 
 
-def _touching(mask: np.ndarray, core: np.ndarray) -> np.ndarray:
+def touching(mask: np.ndarray, core: np.ndarray) -> np.ndarray:
     """The connected pieces of a mask (H, W) bool that hold some of `core`, a part of it; none where that is empty."""
     _, labels = cv2.connectedComponents(mask.astype(np.uint8))
     return np.isin(labels, np.unique(labels[core]))

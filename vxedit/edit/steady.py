@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 from vxedit.edit.locate import Located, filled, grown, mask_boxes, strongest_piece
-from vxedit.edit.plate import Plate, clean_plate, register
-from vxedit.edit.refine import hidden_by
+from vxedit.edit.plate import Plate, clean_plate
+from vxedit.edit.refine import camera_of, hidden_by
 from vxedit.edit.scene import soften
 from vxedit.edit.track import similarity
 from vxedit.optical_flow import flow_between
@@ -43,7 +43,7 @@ def steadied_object(frames: np.ndarray, found: Located, *, boxes: bool = True) -
         return found
     moves = object_motion(frames, found.masks)
     hidden = hidden_by(found, margin=8.0)
-    camera = register(frames, hidden) if found.camera is None else found.camera
+    camera = camera_of(frames, found)
     plate = clean_plate(frames, hidden, camera)
     sigma = 0.8 * frames.shape[2] / 128
     soft = soften(found.masks, sigma)
@@ -62,13 +62,18 @@ def object_motion(frames: np.ndarray, masks: np.ndarray) -> np.ndarray:
     the dense flow of its inner pixels, sought from where the masks' middles lead. Where too few agree the object is
     taken to stand still between two frames."""
     maps = [np.eye(3)]
-    middles = [np.argwhere(mask).mean(0)[::-1] if mask.any() else None for mask in masks]
+    middles = [middle(mask) if mask.any() else None for mask in masks]
     inner = np.stack([cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) for mask in masks]) > 0
     for (before, after), mask, (here, there) in zip(pairwise(frames), inner[:-1], pairwise(middles), strict=True):
         shift = None if here is None or there is None else there - here
         warp = similarity(mask, flow_between(before, after, shift))
         maps.append(np.vstack([np.eye(3)[:2] if warp is None else warp, [0, 0, 1]]) @ maps[-1])
     return np.stack(maps)
+
+
+def middle(mask: np.ndarray) -> np.ndarray:
+    """The mean place (2,) of a mask's pixels, across and down; of one (H, W) bool that is not empty."""
+    return np.argwhere(mask).mean(0)[::-1]
 
 
 def smoothed(boxes: np.ndarray, *, reach: int = 3) -> np.ndarray:
