@@ -15,14 +15,14 @@ from vxedit.backbones.tokens import columns
 from vxedit.backbones.unet3d import UNet3D
 from vxedit.edit.attention import attention_maps
 from vxedit.train import embedded, vae
-from vxedit.train.embedded import SHARED_NOISE, Plan, export, take_up, train
+from vxedit.train.embedded import GUIDANCE_SCALE, SHARED_NOISE, Plan, export, take_up, train
 from vxedit.train.unet import build_unet
 
 PLAN = Plan(
     vae_steps=2,
     image_steps=2,
     clip_steps=2,
-    joint_steps=2,
+    joint_steps=3,
     clips=2,
     vae_batch=2,
     image_batch=1,
@@ -48,7 +48,7 @@ def saved(path: Path) -> Any:
 
 
 def test_every_stage_leaves_its_checkpoint_and_result(work: Path) -> None:
-    for name, steps in (("vae", 2), ("image", 2), ("clip", 2), ("joint", 2)):
+    for name, steps in (("vae", 2), ("image", 2), ("clip", 2), ("joint", 3)):
         assert saved(work / f"{name}.pt")["step"] == steps
     for name in ("vae-final.pt", "latents.pt", "image-final.pt", "clip-final.pt", "joint-final.pt"):
         assert (work / name).stat().st_size > 0
@@ -80,7 +80,7 @@ def test_the_joint_stage_goes_on_from_the_clips_and_trains_all(work: Path) -> No
         moved = [float((after[name] - before[name]).abs().max()) for name in before if part in name]
         assert max(moved) > 0
     apart = [float((after[name] - before[name]).abs().mean()) for name in before]
-    assert max(apart) < 0.05  # two steps, not another beginning
+    assert max(apart) < 0.05  # three steps, not another beginning
 
 
 def loaded_from(folder: str) -> UNet3D:
@@ -92,6 +92,7 @@ def test_the_folder_loads_and_runs(work: Path) -> None:
     assert outline(folder).native == (16, 128, 128)
     model = loaded_from(folder)
     assert model.native == (16, 128, 128) and model.parameterization == "epsilon"
+    assert model.guidance_scale == GUIDANCE_SCALE
     assert model.shared_noise == SHARED_NOISE > 0  # frames were trained with a part of their noise in common
     assert all(p.dtype == torch.float32 for p in model._modules.unet.parameters())
     frames = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)

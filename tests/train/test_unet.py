@@ -23,6 +23,7 @@ from vxedit.train.unet import (
     Captions,
     build_text_encoder,
     build_unet,
+    levels,
     spatial_only,
     train_unet,
 )
@@ -243,7 +244,7 @@ def test_with_structure_noisy_levels_count_more_and_frames_share_a_random_part(s
 
 @pytest.mark.parametrize("structure", [True, False])
 def test_with_structure_an_error_counts_more_where_an_object_is(steps: Steps, structure: bool) -> None:
-    """The ball covers the frame's left quarter: its cells weigh 3 / (1 + 2 / 4) and the others 1 / (1 + 2 / 4)."""
+    """The ball covers the frame's left quarter: its cells weigh 5 / (1 + 4 / 4) and the others 1 / (1 + 4 / 4)."""
     coverage = np.zeros((1, 8, CELLS, CELLS), np.float16)
     coverage[..., : CELLS // 4] = 1
     ball = Labels("a ball over sand", ("ball",), coverage)
@@ -252,10 +253,20 @@ def test_with_structure_an_error_counts_more_where_an_object_is(steps: Steps, st
     for one, (noise, abar) in zip(parts, steps.noise(), strict=True):
         error = noise.square()
         at, beside = error[..., : CELLS // 4].sum((1, 2, 3, 4)), error[..., CELLS // 4 :].sum((1, 2, 3, 4))
-        weighted = (2 * at + 2 / 3 * beside) / error[0].numel() * (1 / abar).clamp(max=HEAVIEST)
+        weighted = (2.5 * at + 0.5 * beside) / error[0].numel() * (1 / abar).clamp(max=HEAVIEST)
         plain = error.mean((1, 2, 3, 4))
         torch.testing.assert_close(one["loss"], (weighted if structure else plain).mean(), rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(one["mse"], plain.mean(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 4, 64])
+def test_a_step_sees_little_noise_and_much(count: int) -> None:
+    seen = np.stack([levels(np.random.default_rng(seed), count) for seed in range(400)])
+    assert seen.min() >= 0 and seen.max() <= 999
+    width = 1000 / count
+    gaps = np.diff(np.sort(seen, axis=1), axis=1)
+    assert np.all(np.abs(gaps - width) <= 1)  # one a part; whole numbers round
+    assert abs(seen[:, 0].mean() - 499.5) < 60 and seen[:, 0].std() > 240  # each, alone, from the whole range
 
 
 def correlations(noise: Tensor) -> list[list[float]]:

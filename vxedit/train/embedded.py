@@ -25,6 +25,9 @@ STEERING = ["up_blocks.0", "up_blocks.1.attentions.0"]
 SHARED_NOISE = 0.85
 """Of 0, 0.5, 0.75, 0.85 and 0.95 the one whose clips hang together best with objects still moving, by eye."""
 
+GUIDANCE_SCALE = 2.5
+"""Of 2, 2.5, 3.5 and 5 the one at which a detector finds the object in most frames of 16 generated clips."""
+
 PACKAGE = Path(__file__).resolve().parent.parent / "backbones" / "embedded"
 
 
@@ -35,8 +38,8 @@ class Plan:
     vae_steps: int = 3500
     image_steps: int = 1100
     clip_steps: int = 600
-    joint_steps: int = 3400
-    clips: int = 3000
+    joint_steps: int = 5400
+    clips: int = 4200
     first_clip: int = 0
     vae_batch: int = 16
     image_batch: int = 64
@@ -131,7 +134,7 @@ def _train_unet(plan: Plan, work: Path, device: torch.device, only: Sequence[str
         )  # fmt: skip
         torch.save({name: module.state_dict() for name, module in done.items()}, work / f"{settings.name}-final.pt")
 
-    frames, clips = Batch(1, plan.image_batch), Batch(16, plan.clip_batch)
+    frames, clips, short_clips = Batch(1, plan.image_batch), Batch(16, plan.clip_batch), Batch(8, plan.clip_batch * 2)
     if "image" in only:
         stage(StageSettings("image", plan.image_steps, lr=1e-3, decay=plan.image_steps // 3), None, [frames])
     short: dict[str, Any] = {"lr": 7e-4, "ema": 0.998, "save_every": 200}
@@ -139,7 +142,7 @@ def _train_unet(plan: Plan, work: Path, device: torch.device, only: Sequence[str
         stage(StageSettings("clip", plan.clip_steps, decay=plan.clip_steps // 2, **short), "image", [clips])
     if "joint" in only:
         joint = StageSettings("joint", plan.joint_steps, decay=plan.joint_steps, **short)
-        stage(joint, "clip", [frames, clips], structure=True)
+        stage(joint, "clip", [frames, frames, clips, frames, frames, short_clips], structure=True)
 
 
 def export(work: Path, out: Path) -> None:
@@ -172,6 +175,7 @@ def export(work: Path, out: Path) -> None:
             "max_frames": 48,
             "steering_layers": STEERING,
             "shared_noise": SHARED_NOISE,
+            "guidance_scale": GUIDANCE_SCALE,
         },
     }
     (out / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")

@@ -12,21 +12,20 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vxedit.invert.ddim import mixed_noise
 from vxedit.train.data import Labels, labels, rendered_clips
 from vxedit.train.excerpts import Batch, LatentClips, draw
 from vxedit.train.grounding import grounding_loss, word_maps
 from vxedit.train.loop import StageSettings, run_stage
-from vxedit.train.precision import autocast
+from vxedit.train.precision import autocast, quick_attention
 from vxedit.train.tokenizer import LENGTH
 from vxedit.train.vae import LATENT_CHANNELS, to_tensor
 
 CELLS = 16
 BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000}
 HEAVIEST = 20.0
-OBJECT = 3.0
+OBJECT = 5.0
 
 
 def build_unet() -> Any:
@@ -141,6 +140,12 @@ class Captions:
                 self.columns[i, k] = ((starts < found.end()) & (ends > found.start()) & (ends > starts)).float()
 
 
+def levels(rng: np.random.Generator, count: int) -> np.ndarray:
+    """A step's timesteps, 0 to 999: one from every `count`-th part of the range, in random order (Kingma et al. 2021),
+    so that a step of few clips sees much noise and little."""
+    return rng.permutation(((rng.random() + np.arange(count) / count) % 1 * 1000).astype(np.int64))
+
+
 def _weights(coverage: Tensor) -> Tensor:
     """How much each cell's error counts (B, f, h, w), mean one: OBJECT times as much where objects (B, f, n, h, w)
     cover it."""
@@ -189,7 +194,7 @@ def train_unet(
         x0 = excerpts.latents.to(device) * scale
         kept = torch.from_numpy(rng.random(batch) >= drop)
         ids = torch.where(kept[:, None], captions.ids[pick], captions.empty).to(device)
-        t = torch.from_numpy(rng.integers(1000, size=batch)).to(device)
+        t = torch.from_numpy(levels(rng, batch)).to(device)
         abar = abar_of[t]
         a = abar.view(-1, 1, 1, 1, 1)
         noise = torch.randn(x0.shape, generator=noise_rng, device=device)
@@ -210,10 +215,5 @@ def train_unet(
         return parts if len(batches) == 1 else parts | {f"weighted{frames}": weighted}
 
     modules = {"unet": unet, "text_encoder": text}
-    backend = (
-        sdpa_kernel(SDPBackend.MATH)
-        if device.type == "cpu"
-        else sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])
-    )
-    with backend:
+    with quick_attention(device):
         return run_stage(settings, modules, loss, folder, log).shadow
