@@ -16,9 +16,10 @@ from tests.edit.scenes import clip, grown
 from vxedit.backbones.protocol import AttentionCall, Backbone
 from vxedit.backbones.tokens import columns as columns_of
 from vxedit.backbones.unet3d import UNet3D
+from vxedit.edit.energy import rasterise
 from vxedit.edit.guidance import GuidanceSettings
 from vxedit.edit.locate import Located
-from vxedit.edit.real import Parts, Recipe, _emptied, anchor_weight, edit, recipe, replaced
+from vxedit.edit.real import Parts, Recipe, _emptied, _held, anchor_weight, edit, recipe, replaced
 from vxedit.edit.region import to_cells, touched_cells
 from vxedit.edit.scene import Scene, lay
 from vxedit.edit.task import Edited, Subject, Task
@@ -366,7 +367,8 @@ def test_a_replaced_object_is_drawn_anew_over_all_steps_beside_a_source_that_sho
     assert told == [(i + 1, STEPS) for i in range(STEPS)] and len(passes) == 3 * STEPS
     assert edited.expected is None  # it has no detail that could be given back
     source, first = passes[0], passes[1]
-    cells = to_cells(laid(edited).covers[0], 8, 8)
+    box = rasterise(task.subjects[0].targets, *task.frames.shape[1:3]).numpy() > 0
+    cells = to_cells(np.maximum(laid(edited).covers[0], box), 8, 8)
     inside = (cells > 0.02)[None, None].expand_as(first)
     assert torch.equal(first[~inside], source[~inside])
     begun = first[inside]
@@ -413,9 +415,14 @@ def test_an_object_that_becomes_another_begins_without_the_old_one(
         scene = lay(task.frames, [(found, found.boxes)])
         begun[name] = _emptied(task, scene, editor.inversion.clean, 1)
         assert replaced(task) == [name == "other"]
+        box = rasterise(found.boxes, *task.frames.shape[1:3]).numpy() > 0
+        empty = scene.plate.known & (scene.target <= 0.1)
+        assert (box & empty).any()  # corners that the ball leaves free
+        assert np.array_equal(_held(task, scene), empty & ~box if name == "other" else empty)
     (cells, (clean, noise)), (none, (same, _)) = begun["other"], begun["stressed"]
     inside = (cells > 0)[None, None].expand_as(clean)
     assert 0.02 < float(cells.mean()) < 0.5 and not none.any()
+    assert bool((cells >= (rasterise(found.boxes, *cells.shape[1:]) > 0)).all())  # the other may be of another shape
     assert torch.equal(same, editor.inversion.clean)
     background = editor.backbone.encode(truth.clean)
     left, was = ((latents - background)[inside].abs().mean() for latents in (clean, editor.inversion.clean))

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from vxedit.edit.branch import Branch
+from vxedit.edit.energy import rasterise
 from vxedit.edit.guidance import GuidanceSettings, guide
 from vxedit.edit.objective import Weights
 from vxedit.edit.region import Region, region_of, to_cells, touched_cells
@@ -173,23 +174,31 @@ def _settled(task: Task) -> Tensor:
 
 def _held(task: Task, scene: Scene) -> np.ndarray:
     """Where the result is to be as the scene was laid, bool (F, H, W). Objects whose words change are held nowhere;
-    their words' attention holds the layout."""
-    return vouched(scene, objects=task.words is None)
+    their words' attention holds the layout. What becomes another object has its whole box to be drawn in."""
+    return vouched(scene, objects=task.words is None) & ~_room(task)
+
+
+def _room(task: Task) -> np.ndarray:
+    """What objects that become others are drawn in: their boxes, bool (F, H, W)."""
+    count, height, width, _ = task.frames.shape
+    gone = [one for one, other in zip(task.subjects, replaced(task), strict=True) if other]
+    boxes = [rasterise(one.targets, height, width).numpy() > 0 for one in gone]
+    return np.logical_or.reduce([np.zeros((count, height, width), bool), *boxes])
 
 
 def _emptied(task: Task, scene: Scene, clean: Tensor, seed: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """The cells (f, h, w) of objects that become others, 0 or 1, and there the clean latents without them and noise of
-    the background, (1, C, f, h, w) each."""
+    """The cells (f, h, w) that objects which become others are drawn in, 0 or 1, and there the clean latents without
+    them and noise of the background, (1, C, f, h, w) each."""
     _, _, frames, height, width = clean.shape
     gone = replaced(task)
     if not any(gone):
         return torch.zeros(frames, height, width), (clean, torch.zeros_like(clean))
-    cover = np.clip(scene.covers[gone].sum(0), 0, 1)
+    cover, room = np.clip(scene.covers[gone].sum(0), 0, 1), _room(task)
     without = scene.frames + cover[..., None] * (scene.plate.frames - scene.frames.astype(np.float32))
     emptied = task.backbone.encode(np.clip(without + 0.5, 0, 255).astype(np.uint8))
-    hole = to_cells(np.maximum(scene.source, scene.target), height, width, task.spans) > 0.1
+    hole = to_cells(np.maximum.reduce([scene.source, scene.target, room]), height, width, task.spans) > 0.1
     bare = refill_noise(task.inversion.noise(0).cpu(), hole, torch.Generator().manual_seed(seed)).to(clean.device)
-    return (to_cells(cover, height, width, task.spans) > 0.02).float(), (emptied, bare)
+    return (to_cells(np.maximum(cover, room), height, width, task.spans) > 0.02).float(), (emptied, bare)
 
 
 def anchor_weight(done: float, how: Recipe) -> float:
@@ -226,7 +235,7 @@ def _run(task: Task, how: Recipe, region: Region, scene: Scene, anchors: _Anchor
         if how.parts.anchor and how.parts.transport:
             pull = anchor_weight((i + 1) / count, how)
             if pull > 0:
-                x = _mix(x, anchors.at(i + 1), pull * anchors.hold)
+                x = _mix(x, anchors.without(i + 1), pull * anchors.hold)
         if task.words is not None:
             x = branch.blended(x, i, source(i + 1, without=True))
         if how.parts.transport and task.settled is not None:
