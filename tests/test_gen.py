@@ -272,6 +272,7 @@ def test_no_strength_leaves_the_twin_as_the_original(bench: Bench, handed: dict[
 def test_a_clip_has_the_size_and_rate_asked_for_and_else_the_model_s(bench: Bench) -> None:
     native = plan_gen(replace(bench.job, generate=GenerateSettings()))
     assert native.size == bench.tiny.native == (16, 64, 64) and native.fps == 8
+    assert native.job.generate.guidance_scale == bench.tiny.guidance_scale  # the record says which
     asked = GenerateSettings(1, 1.0, 2, (32, 80), Fraction(25, 2))
     result = bench(objects=(), generate=asked)
     info = probe(result.output)

@@ -66,11 +66,12 @@ def check_paths(wanted: Sequence[Wanted], clip: Timed) -> list[str]:
     return said
 
 
-def check_edit(settings: EditSettings, guidance_scale: float) -> None:
-    """Raises UsageError for a number out of range, an unknown recipe, or an energy that there isn't."""
+def check_edit(settings: EditSettings, guidance_scale: float | None) -> None:
+    """Raises UsageError for a number out of range, an unknown recipe, or an energy that there isn't. A scale of None is
+    the model's own."""
     if not 0 <= settings.strength <= 1:
         raise UsageError(f"--strength {settings.strength} is out of range: give 0 (no change) to 1")
-    if not np.isfinite(guidance_scale) or not 1 <= guidance_scale <= 20:
+    if guidance_scale is not None and not 1 <= guidance_scale <= 20:
         raise UsageError(f"--guidance-scale {guidance_scale} is out of range: give 1 to 20")
     check_name(settings.recipe)
     if settings.energies:

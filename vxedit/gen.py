@@ -134,6 +134,8 @@ def plan_gen(job: GenJob) -> GenPlan:
         if one.mask is not None:
             raise UsageError(f"a mask ({one.mask}) shows {one.obj!r} in a clip that isn't there yet: give a box")
     described = outline_of(job)
+    if job.generate.guidance_scale is None:
+        job = replace(job, generate=replace(job.generate, guidance_scale=described.facts.guidance_scale))
     described.schedule(job.generate.steps)
     check_model(described, job.edit, job.words)
     check_outputs(gen_files(job), [job.original, *(Path(one.path) for one in job.objects)], job)

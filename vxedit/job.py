@@ -157,11 +157,11 @@ class RealJob:
 
 @dataclass(frozen=True)
 class GenerateSettings:
-    """How a clip is made from noise. `num_frames`, `size` (width, height): the model's native ones where None. `fps`
-    the clip is written at; None: 8."""
+    """How a clip is made from noise. `guidance_scale`, `num_frames` and `size` (width, height): the model's own where
+    None. `fps` the clip is written at; None: 8."""
 
     steps: int = 20
-    guidance_scale: float = 5.0
+    guidance_scale: float | None = None
     num_frames: int | None = None
     size: tuple[int, int] | None = None
     fps: Fraction | None = None

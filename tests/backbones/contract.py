@@ -39,6 +39,8 @@ class FamilyContract:
 
     write: ClassVar[Callable[[Path], Path]]
     family: ClassVar[str]
+    guidance_scale: ClassVar[float]
+    """The authors' own, of the clips that the model generates."""
     clip: ClassVar[tuple[int, int, int]]
     """Frames, height and width of the clip that the tests use, one that the model takes as it is."""
     latents: ClassVar[tuple[int, int, int, int, int]]
@@ -68,6 +70,7 @@ class FamilyContract:
         shown = outline(str(folder))
         assert shown.layout.family.name == self.family
         assert shown.native == backbone.native
+        assert shown.facts.guidance_scale == backbone.guidance_scale == self.guidance_scale
         assert shown.check_generated(*self.clip) == self.clip
         assert backbone.latent_shape(shown.check(*self.clip)) == self.latents
 

@@ -25,6 +25,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 class TestAllegro(FamilyContract):
     write = staticmethod(write_tiny_allegro)
     family = "allegro"
+    guidance_scale = 7.5
     clip = (8, 32, 48)
     latents = (1, 4, 2, 4, 6)
     spans = ((0, 1, 2, 3), (4, 5, 6, 7))

@@ -72,6 +72,7 @@ def write_tiny_animatediff(folder: Path, *, adapter: dict[str, Any] | None = Non
 class TestAnimateDiff(FamilyContract):
     write = staticmethod(write_tiny_animatediff)  # type: ignore[assignment]
     family = "animatediff"
+    guidance_scale = 7.5
     clip = (4, 64, 48)
     latents = (1, 4, 4, 8, 6)
     spans = ((0,), (1,), (2,), (3,))

@@ -80,6 +80,7 @@ def write_tiny_later(folder: Path) -> Path:
 class TestCogVideoX(FamilyContract):
     write = staticmethod(write_tiny_cogvideox)
     family = "cogvideox"
+    guidance_scale = 6.0
     clip = (9, 32, 48)
     latents = (1, 4, 3, 4, 6)
     spans = ((0,), (1, 2, 3, 4), (5, 6, 7, 8))
@@ -102,6 +103,7 @@ class TestCogVideoX(FamilyContract):
 class TestCogVideoX15(FamilyContract):
     write = staticmethod(write_tiny_later)
     family = "cogvideox"
+    guidance_scale = 6.0
     clip = (9, 32, 48)
     latents = (1, 4, 4, 4, 6)
     spans = ((0,), (0,), (1, 2, 3, 4), (5, 6, 7, 8))

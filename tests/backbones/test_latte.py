@@ -80,6 +80,7 @@ def write_tiny_latte(folder: Path, *, over_time: bool = False, vxedit: dict[str,
 class TestLatte(FamilyContract):
     write = staticmethod(write_tiny_latte)  # type: ignore[assignment]
     family = "latte"
+    guidance_scale = 7.5
     clip = (ROWS, 32, 48)
     latents = (1, 4, ROWS, 4, 6)
     spans = ((0,), (1,), (2,), (3,))

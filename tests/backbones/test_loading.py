@@ -246,7 +246,16 @@ def test_what_a_model_is_trained_at_comes_from_its_index(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "setting", [{"frames": 0}, {"height": "64"}, {"max_frames": 1.5}, {"steering_layers": "mid_block"}]
+    "setting",
+    [
+        {"frames": 0},
+        {"height": "64"},
+        {"max_frames": 1.5},
+        {"steering_layers": "mid_block"},
+        {"guidance_scale": 0.5},
+        {"guidance_scale": "5"},
+        {"guidance_scale": True},
+    ],
 )
 def test_settings_of_another_kind_are_refused(tmp_path: Path, setting: dict[str, object]) -> None:
     folder = write_tiny_checkpoint(tmp_path / "own", vxedit=setting)

@@ -85,6 +85,7 @@ def later(tmp_path_factory: pytest.TempPathFactory) -> LTXVideo:
 class TestLTX(FamilyContract):
     write = staticmethod(write_tiny_ltx)
     family = "ltx"
+    guidance_scale = 3.0
     clip = (17, 64, 96)
     latents = (1, 8, 3, 2, 3)
     spans = ((0,), tuple(range(1, 9)), tuple(range(9, 17)))

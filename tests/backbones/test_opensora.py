@@ -293,6 +293,7 @@ def test_an_autoencoder_that_is_another_is_refused() -> None:
 class TestOpenSora(FamilyContract):
     write = staticmethod(write_tiny_opensora)
     family = "opensora"
+    guidance_scale = 7.0
     clip = (17, 32, 48)
     latents = (1, 4, 5, 4, 6)
     spans = ((0,), (1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12), (13, 14, 15, 16))

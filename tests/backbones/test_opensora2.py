@@ -232,6 +232,7 @@ def test_captured_queries_and_keys_are_those_of_the_published_attention() -> Non
 class TestOpenSora2(FamilyContract):
     write: ClassVar[Callable[[Path], Path]] = staticmethod(write_tiny_opensora2)
     family = "opensora2"
+    guidance_scale = 7.5
     clip = (9, 32, 48)
     latents = (1, CHANNELS, 3, 4, 6)
     spans = ((0,), (1, 2, 3, 4), (5, 6, 7, 8))

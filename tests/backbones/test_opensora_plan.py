@@ -23,6 +23,7 @@ from vxedit.errors import ModelError
 class TestOpenSoraPlan(FamilyContract):
     write = staticmethod(write_tiny_opensora_plan)
     family = "opensora-plan"
+    guidance_scale = 7.5
     clip = (9, 32, 48)
     latents = (1, 4, 3, 4, 6)
     spans = ((0,), (1, 2, 3, 4), (5, 6, 7, 8))

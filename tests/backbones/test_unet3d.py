@@ -97,6 +97,14 @@ def test_the_noise_that_frames_share_is_what_the_model_s_settings_say(tiny: UNet
     assert told.shared_noise == 0.25
 
 
+def test_clips_are_generated_at_modelscope_s_guidance_scale_unless_the_settings_say_another(
+    tiny: UNet3D, tmp_path: Path
+) -> None:
+    assert tiny.guidance_scale == 9
+    told = load(str(write_tiny_checkpoint(tmp_path / "told", vxedit={"guidance_scale": 3})), device="cpu")
+    assert told.guidance_scale == 3
+
+
 def test_frames_that_are_no_multiple_are_refused(tiny: UNet3D) -> None:
     with pytest.raises(UsageError, match=r"100x64.*multiples of 8"):
         tiny.encode(pictures(1, 64, 100))

@@ -58,6 +58,7 @@ def write_tiny_wan(folder: Path, *, experts: int = 1, index: dict[str, Any] | No
 class TestWan(FamilyContract):
     write = staticmethod(write_tiny_wan)
     family = "wan"
+    guidance_scale = 5.0
     clip = (9, 32, 48)
     latents = (1, 4, 3, 4, 6)
     spans = ((0,), (1, 2, 3, 4), (5, 6, 7, 8))

@@ -19,7 +19,7 @@ from vxedit.invert.inversion import Inversion, replay_inversion
 PROMPT, SIZE, STEPS = "a red ball", Size(3, 48, 64), 3
 
 
-def made(tiny: UNet3D, *, scale: float = 4.0, seed: int = 0, prompt: str = PROMPT, size: Size = SIZE) -> Inversion:
+def made(tiny: UNet3D, *, scale: float | None = 4.0, seed: int = 0, prompt: str = PROMPT, size: Size = SIZE) -> Inversion:
     chance = torch.Generator().manual_seed(seed)
     return generate(tiny, prompt, size, steps=STEPS, guidance_scale=scale, generator=chance)
 
@@ -102,6 +102,13 @@ def test_frames_share_the_part_of_their_noise_that_the_model_says(
     assert float((first * second).mean()) == pytest.approx(part, abs=0.04)
     assert float(first.square().mean()) == pytest.approx(1, abs=0.04)
     assert torch.equal(first, second) == (part == 1)
+
+
+def test_without_a_scale_it_is_the_model_s_own(tiny: UNet3D, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiny, "guidance_scale", 3.0)
+    own, asked, other = made(tiny, scale=None), made(tiny, scale=3.0), made(tiny, scale=4.0)
+    assert torch.equal(own.pivots, asked.pivots) and not torch.equal(own.pivots, other.pivots)
+    assert own.settings.guidance_scale == 3
 
 
 def test_numbers_that_are_not_finite_end_it_with_the_remedy(tiny: UNet3D, monkeypatch: pytest.MonkeyPatch) -> None:

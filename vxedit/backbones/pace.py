@@ -47,7 +47,7 @@ class Work:
 
 
 def work_of(
-    layout: Layout, facts: Facts, size: Size, *, steps: int, guidance_scale: float, invert: InvertSettings | None
+    layout: Layout, facts: Facts, size: Size, *, steps: int, guidance_scale: float | None, invert: InvertSettings | None
 ) -> Work | None:
     """The work of an edit in one piece of `size`; None where too little is known of the network. `invert` None: a clip
     that is generated, and edited."""

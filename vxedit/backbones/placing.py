@@ -48,7 +48,8 @@ class Parts:
         self.device: torch.device = network.device
         self.dtype: torch.dtype = network.dtype
         self.parameterization: Parameterization = facts.levels.parameterization
-        self.shared_noise, self.per_frame = facts.shared_noise, facts.per_frame
+        self.shared_noise, self.guidance_scale = facts.shared_noise, facts.guidance_scale
+        self.per_frame = facts.per_frame
         self.checkpoint_activations = checkpoint_activations
         self.parts = dict(parts)
         self._facts = facts

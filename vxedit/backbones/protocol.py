@@ -128,6 +128,9 @@ class Backbone(Protocol):
     shared_noise: float
     """The part of their noise's variance, 0 to 1, that the frames of a generated clip have in common."""
 
+    guidance_scale: float
+    """The scale of classifier-free guidance that clips are generated at unless another is asked for."""
+
     per_frame: bool
     """Whether `predict` takes embeddings one a frame."""
 

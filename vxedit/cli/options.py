@@ -190,7 +190,7 @@ def sampling(defaults: InvertSettings | GenerateSettings, *, steps: str, scale: 
             type=Number(1, 20),
             metavar="W",
             default=defaults.guidance_scale,
-            show_default=True,
+            show_default="the model's own" if defaults.guidance_scale is None else True,
             help=f"Weight of the prompt against {scale}; 1 is the prompt alone.",
         ),
     )

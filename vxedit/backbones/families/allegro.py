@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vxedit.backbones.families.settings import most_frames, native_size, steering
+from vxedit.backbones.families.settings import guidance_scale, most_frames, native_size, steering
 from vxedit.backbones.family import OF_TRANSFORMERS, SCHEDULER, T5, Facts, Family, Known, Part, lowered
 from vxedit.backbones.noise import noise
 from vxedit.backbones.protocol import Size
@@ -38,6 +38,7 @@ def facts(layout: Layout, native: Size | None) -> Facts:
         levels=noise({"timestep_spacing": "linspace"} | dict(layout.configs["scheduler"])),
         text_limit=TEXT_COLUMNS,
         steering=steering(layout),
+        guidance_scale=guidance_scale(layout, 7.5),
         prepare=lowered,
     )
 

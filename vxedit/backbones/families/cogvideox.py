@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vxedit.backbones.families.settings import most_frames, native_size, refuse_pictures, steering
+from vxedit.backbones.families.settings import guidance_scale, most_frames, native_size, refuse_pictures, steering
 from vxedit.backbones.family import OF_TRANSFORMERS, SCHEDULER, T5, Facts, Family, Known, Part
 from vxedit.backbones.noise import noise
 from vxedit.backbones.protocol import Size
@@ -54,6 +54,7 @@ def facts(layout: Layout, native: Size | None) -> Facts:
         levels=noise(layout.configs["scheduler"]),
         text_limit=network.get("max_text_seq_length", TEXT_COLUMNS),
         steering=steering(layout),
+        guidance_scale=guidance_scale(layout, 6.0),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from vxedit.backbones.families.settings import most_frames, native_size, steering
+from vxedit.backbones.families.settings import guidance_scale, most_frames, native_size, steering
 from vxedit.backbones.family import OF_TRANSFORMERS, SCHEDULER, T5, Facts, Family, Known, Part
 from vxedit.backbones.flow import Flow, shifted
 from vxedit.backbones.protocol import Size
@@ -47,6 +47,7 @@ def facts(layout: Layout, native: Size | None) -> Facts:
         levels=Flow(linear_quadratic) if is_later(layout) else by_scheduler(scheduler, tokens),
         text_limit=LATER_COLUMNS if is_later(layout) else TEXT_COLUMNS,
         steering=steering(layout),
+        guidance_scale=guidance_scale(layout, 3.0),
     )
 
 

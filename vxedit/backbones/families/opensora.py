@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from vxedit.backbones.families.settings import most_frames, native_size, steering
+from vxedit.backbones.families.settings import guidance_scale, most_frames, native_size, steering
 from vxedit.backbones.family import OF_TRANSFORMERS, T5, Facts, Family, Known, Part, lowered
 from vxedit.backbones.flow import Flow, shifted
 from vxedit.backbones.opensora.chunks import Chunks
@@ -68,6 +68,7 @@ def facts(layout: Layout, native: Size | None) -> Facts:
         levels=Flow(partial(resolution_warp, native=shape, cell=cell)),
         text_limit=int(network.get("model_max_length", TEXT_COLUMNS)),
         steering=steering(layout),
+        guidance_scale=guidance_scale(layout, 7.0),
         prepare=prepared,
         controls=True,
     )

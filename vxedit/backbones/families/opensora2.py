@@ -8,7 +8,7 @@ from functools import partial
 from math import sqrt
 from typing import TYPE_CHECKING
 
-from vxedit.backbones.families.settings import most_frames, native_size, steering
+from vxedit.backbones.families.settings import guidance_scale, most_frames, native_size, steering
 from vxedit.backbones.family import OF_TRANSFORMERS, Facts, Family, Known, Part, Tokenizer
 from vxedit.backbones.flow import Flow, shifted
 from vxedit.backbones.protocol import Size
@@ -46,6 +46,7 @@ def facts(layout: Layout, native: Size | None) -> Facts:
         levels=Flow(partial(shifted_by_size, native=size)),
         text_limit=TEXT_COLUMNS,
         steering=steering(layout),
+        guidance_scale=guidance_scale(layout, 7.5),
         prepare=with_motion,
     )
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from vxedit.backbones.families.settings import most_frames, native_size, steering
+from vxedit.backbones.families.settings import guidance_scale, most_frames, native_size, steering
 from vxedit.backbones.family import OF_TRANSFORMERS, Facts, Family, Known, Part, Tokenizer, lowered
 from vxedit.backbones.noise import noise
 from vxedit.backbones.protocol import Size
@@ -44,6 +44,7 @@ def facts(layout: Layout, native: Size | None) -> Facts:
         levels=noise(SCHEDULER),
         text_limit=TEXT_COLUMNS,
         steering=steering(layout),
+        guidance_scale=guidance_scale(layout, 7.5),
         prepare=lowered,
     )
 

@@ -1,7 +1,8 @@
 """What every family reads of a model's files in the same way. Nothing here needs torch.
 
 model_index.json may say under "vxedit": `frames`, `height` and `width`, what the model was trained on; `max_frames`,
-the longest clip in one piece; `steering_layers`, patterns of the layers whose maps localise best.
+the longest clip in one piece; `steering_layers`, patterns of the layers whose maps localise best; `guidance_scale`, the
+one that it generates at.
 """
 
 from __future__ import annotations
@@ -37,6 +38,18 @@ def steering(layout: Layout, usual: Sequence[str] = ()) -> tuple[str, ...]:
             "layers, or of patterns of them, or leave it out"
         )
     return tuple(given)
+
+
+def guidance_scale(layout: Layout, usual: float) -> float:
+    """The scale of classifier-free guidance that the model generates at, 1 to 20: `usual`, the authors' own, unless the
+    settings say otherwise. Raises ModelError where they give something else."""
+    given = layout.settings.get("guidance_scale", usual)
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not 1 <= given <= 20:
+        raise ModelError(
+            f'{layout.tree}: model_index.json has guidance_scale {given!r} under "vxedit": give a number from 1 to 20, '
+            "or leave it out"
+        )
+    return float(given)
 
 
 def refuse_pictures(layout: Layout, taken: int, given: int, *, instead: str) -> None:

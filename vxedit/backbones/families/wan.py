@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from vxedit.backbones.families.settings import most_frames, native_size, refuse_pictures, steering
+from vxedit.backbones.families.settings import guidance_scale, most_frames, native_size, refuse_pictures, steering
 from vxedit.backbones.family import OF_TRANSFORMERS, SCHEDULER, T5, Facts, Family, Known, Part
 from vxedit.backbones.flow import Flow, fixed_shift
 from vxedit.backbones.protocol import Size
@@ -41,6 +41,7 @@ def facts(layout: Layout, native: Size | None) -> Facts:
         levels=Flow(partial(fixed_shift, shift=shift)),
         text_limit=TEXT_COLUMNS,
         steering=steering(layout),
+        guidance_scale=guidance_scale(layout, 5.0),
     )
 
 
