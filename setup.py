@@ -59,6 +59,7 @@ setup(
         DECORD,
         "opencv-python>=4.10",
         "scikit-image>=0.24",
+        "scipy>=1.11",
         "click>=8.1,!=8.3.0",
         "imageio-ffmpeg>=0.8",
         "numpy>=2.0",

@@ -12,6 +12,7 @@ from vxedit.backbones.protocol import Piece
 from vxedit.backbones.tokens import columns
 from vxedit.edit.comoving import with_comoving
 from vxedit.edit.locate import Located, locate, mask_boxes
+from vxedit.edit.novel import with_novel
 from vxedit.edit.path import Path as Motion
 from vxedit.edit.refine import refine
 from vxedit.edit.steady import steadied_object
@@ -94,7 +95,7 @@ def _find(wanted: Wanted, seen: np.ndarray, attention: np.ndarray) -> Located:
         return follow_mask(seen, masks[0]) if len(masks) == 1 else Located(masks, mask_boxes(masks))
     if wanted.box is not None:
         return steadied_object(seen, follow(seen, np.array(wanted.box, float)), boxes=False)
-    return steadied_object(seen, with_comoving(seen, refine(seen, locate(seen, attention))))
+    return steadied_object(seen, with_novel(seen, with_comoving(seen, refine(seen, locate(seen, attention)))))
 
 
 def _resized(mask: np.ndarray, height: int, width: int) -> np.ndarray:
