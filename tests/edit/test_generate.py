@@ -19,7 +19,9 @@ from vxedit.invert.inversion import Inversion, replay_inversion
 PROMPT, SIZE, STEPS = "a red ball", Size(3, 48, 64), 3
 
 
-def made(tiny: UNet3D, *, scale: float | None = 4.0, seed: int = 0, prompt: str = PROMPT, size: Size = SIZE) -> Inversion:
+def made(
+    tiny: UNet3D, *, scale: float | None = 4.0, seed: int = 0, prompt: str = PROMPT, size: Size = SIZE
+) -> Inversion:
     chance = torch.Generator().manual_seed(seed)
     return generate(tiny, prompt, size, steps=STEPS, guidance_scale=scale, generator=chance)
 

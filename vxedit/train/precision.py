@@ -28,8 +28,8 @@ def autocast(device: torch.device) -> torch.autocast:
 def quick_attention(device: torch.device) -> Iterator[None]:
     """Let attention run as it is quickest with its gradient while the context lasts.
 
-    On processors that is three plain products: torch's own attention computes in float32 whatever it is given (three
-    times as slow in bfloat16), and its flash kernel has a slow gradient.
+    On processors those are plain products and a softmax: torch's own attention computes in float32 whatever it is given
+    (three times as slow as in bfloat16), and its flash kernel has a slow gradient.
     """
     if device.type != "cpu":
         with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
