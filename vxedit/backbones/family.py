@@ -93,10 +93,10 @@ class Facts:
     sizes: Sizes
     levels: Levels
     text_limit: int
+    guidance_scale: float
     steering: tuple[str, ...]
     prepare: Callable[[str], str] = as_it_is
     shared_noise: float = 0.0
-    guidance_scale: float = 7.5
     per_frame: bool = False
     controls: bool = False
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from vxedit.edit.locate import Located, filled, grown, mask_boxes
+from vxedit.edit.locate import Located, filled, grown
 from vxedit.edit.refine import camera_of, touching
 from vxedit.edit.steady import middle, object_motion
 
@@ -44,8 +44,7 @@ def with_comoving(frames: np.ndarray, found: Located) -> Located:
             near = grown(mask, NEAR * unit) & ~mask
             near[near] = _better(frames, moves, camera, free, i, middle(mask), near) > BETTER
             masks[i] = _with_parts(mask, near, unit)
-    reach = masks if found.reach is None else masks | found.reach
-    return replace(found, masks=masks, boxes=mask_boxes(masks), reach=reach, camera=camera)
+    return replace(found.with_masks(masks), camera=camera)
 
 
 def _with_parts(mask: np.ndarray, comoving: np.ndarray, unit: float) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -52,6 +52,11 @@ class Located:
     def extent(self) -> np.ndarray:
         """All that may be the object, bool (F, H, W): its reach, or the masks alone."""
         return self.masks if self.reach is None else self.reach
+
+    def with_masks(self, masks: np.ndarray) -> Located:
+        """The object with other masks, bool (F, H, W), their boxes, and a reach that holds them and what it held."""
+        reach = masks if self.reach is None else masks | self.reach
+        return replace(self, masks=masks, boxes=mask_boxes(masks), reach=reach, cover=None)
 
 
 def words_attention(

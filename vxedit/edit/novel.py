@@ -3,13 +3,11 @@ curtain."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from vxedit.edit.locate import Located, filled, grown, mask_boxes
+from vxedit.edit.locate import Located, filled, grown
 from vxedit.edit.refine import touching
 
 NEAREST, FARTHEST, BEYOND = 16.0, 32.0, 4.0
@@ -36,9 +34,9 @@ def with_novel(frames: np.ndarray, found: Located) -> Located:
     unit = frames.shape[2] / 128
     near = float(np.clip(found.masks.sum((1, 2)).max() ** 0.5, NEAREST * unit, FARTHEST * unit))
     far = ~np.stack([grown(mask, near + BEYOND * unit) for mask in found.extent])
-    colours = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2LAB) for frame in frames]) // BIN
     if not far.any():
         return found
+    colours = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2LAB) for frame in frames]) // BIN
     taken = np.zeros((256 // BIN,) * 3, bool)
     taken[tuple(colours[far].T)] = True
     distance = distance_transform_edt(~taken) * BIN
@@ -46,8 +44,7 @@ def with_novel(frames: np.ndarray, found: Located) -> Located:
     for i, mask in enumerate(found.masks):
         if mask.any():
             masks[i] = _with_parts(mask, distance[tuple(np.moveaxis(colours[i], -1, 0))] > NOVEL, near, unit)
-    reach = masks if found.reach is None else masks | found.reach
-    return replace(found, masks=masks, boxes=mask_boxes(masks), reach=reach)
+    return found.with_masks(masks)
 
 
 def _with_parts(mask: np.ndarray, novel: np.ndarray, reach: float, unit: float) -> np.ndarray:

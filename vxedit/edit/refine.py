@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
-from vxedit.edit.locate import Located, filled, grown, mask_boxes
+from vxedit.edit.locate import Located, filled, grown
 from vxedit.edit.plate import clean_plate, register
 
 APART = 20
@@ -45,8 +47,7 @@ def _refined(frames: np.ndarray, found: Located) -> Located:
         edge = 0.5 * cv2.dilate(apart, np.ones((5, 5), np.uint8))
         differs = (apart > np.maximum(APART, edge)) & plate.known[i] & hidden[i]
         masks[i] = filled(touching(masks[i] | differs, masks[i]))
-    reach = masks if found.reach is None else masks | found.reach
-    return Located(masks, mask_boxes(masks), reach, camera)
+    return replace(found.with_masks(masks), camera=camera)
 
 
 def touching(mask: np.ndarray, core: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from vxedit.edit.locate import Located, filled, grown, mask_boxes, strongest_piece
+from vxedit.edit.locate import Located, filled, grown, strongest_piece
 from vxedit.edit.plate import Plate, clean_plate
 from vxedit.edit.refine import camera_of, hidden_by
 from vxedit.edit.scene import soften
@@ -52,9 +52,9 @@ def steadied_object(frames: np.ndarray, found: Located, *, boxes: bool = True) -
     cover = np.stack([_votes(soft, moves, i).share for i in range(len(frames))])
     masks = np.stack([_kept(one > 0.5, before, one) for one, before in zip(cover, masks, strict=True)])
     cover = np.clip((cover - 0.5) * CONTRAST + 0.5, 0, 1) * _near(masks)
-    tight = smoothed(mask_boxes(masks)) if boxes else found.boxes
-    reach = masks if found.reach is None else masks | found.reach
-    return replace(found, masks=masks, boxes=tight, reach=reach, camera=camera, cover=cover.astype(np.float32))
+    steady = found.with_masks(masks)
+    tight = smoothed(steady.boxes) if boxes else found.boxes
+    return replace(steady, boxes=tight, camera=camera, cover=cover.astype(np.float32))
 
 
 def object_motion(frames: np.ndarray, masks: np.ndarray) -> np.ndarray:
