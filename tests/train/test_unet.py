@@ -269,6 +269,24 @@ def test_a_step_sees_little_noise_and_much(count: int) -> None:
     assert abs(seen[:, 0].mean() - 499.5) < 60 and seen[:, 0].std() > 240  # each, alone, from the whole range
 
 
+def test_levels_are_drawn_towards_much_noise() -> None:
+    """Shifted by 2, a half of them lie above two thirds of the range: 2 u / (1 + u) = 2/3 where u = 1/2."""
+    seen = np.concatenate([levels(np.random.default_rng(seed), 64, 2.0) for seed in range(50)])
+    assert seen.min() >= 0 and seen.max() <= 999
+    assert abs((seen < 667).mean() - 0.5) < 0.02
+    dense, sparse = (((seen >= low) & (seen < low + 100)).mean() for low in (900, 0))
+    assert 1.7 < dense / 0.1 < 2.05 and 0.45 < sparse / 0.1 < 0.6
+
+
+def test_with_structure_much_noise_is_seen_more_often(steps: Steps) -> None:
+    found = {}
+    for structure in (True, False):
+        steps.unet.shown.clear()
+        steps.run([Batch(1, 64)], structure=structure, steps=6)
+        found[structure] = float(torch.cat([t.float() for _, t in steps.unet.shown]).median())
+    assert abs(found[False] - 500) < 25 and abs(found[True] - 667) < 25
+
+
 def correlations(noise: Tensor) -> list[list[float]]:
     """E[x y] of every two frames of each clip of noise (B, C, f, h, w)."""
     pairs = list(combinations(range(noise.shape[2]), 2))

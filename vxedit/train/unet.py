@@ -26,6 +26,7 @@ CELLS = 16
 BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000}
 HEAVIEST = 20.0
 OBJECT = 5.0
+SHIFT = 2.0
 
 
 def build_unet() -> Any:
@@ -140,10 +141,12 @@ class Captions:
                 self.columns[i, k] = ((starts < found.end()) & (ends > found.start()) & (ends > starts)).float()
 
 
-def levels(rng: np.random.Generator, count: int) -> np.ndarray:
+def levels(rng: np.random.Generator, count: int, shift: float = 1.0) -> np.ndarray:
     """A step's timesteps, 0 to 999: one from every `count`-th part of the range, in random order (Kingma et al. 2021),
-    so that a step of few clips sees much noise and little."""
-    return rng.permutation(((rng.random() + np.arange(count) / count) % 1 * 1000).astype(np.int64))
+    so that a step of few clips sees much noise and little. `shift` draws them towards much noise, `shift` times as
+    densely there (Esser et al. 2024)."""
+    even = (rng.random() + np.arange(count) / count) % 1
+    return rng.permutation((shift * even / (1 + (shift - 1) * even) * 1000).astype(np.int64))
 
 
 def _weights(coverage: Tensor) -> Tensor:
@@ -175,9 +178,9 @@ def train_unet(
     probability `drop`, so that the model also knows the empty prompt.
 
     `structure` trains what generation from noise needs: the error is weighted as if the velocity were predicted (1 /
-    abar, at most HEAVIEST; Salimans & Ho 2022), so that steps of much noise, where a clip's layout and colours are
-    settled, count; where an object is, which is a tenth of the frame, it weighs OBJECT times as much; and a clip's
-    frames share a random part of their noise (Ge et al. 2023), as inverted ones do.
+    abar, at most HEAVIEST; Salimans & Ho 2022) and timesteps are drawn towards much noise (SHIFT), since that is where
+    a clip's layout and colours are settled, and lost; where an object is, which is a tenth of the frame, it weighs
+    OBJECT times as much; and a clip's frames share a random part of their noise (Ge et al. 2023), as inverted ones do.
     """
     from diffusers import DDIMScheduler
 
@@ -194,7 +197,7 @@ def train_unet(
         x0 = excerpts.latents.to(device) * scale
         kept = torch.from_numpy(rng.random(batch) >= drop)
         ids = torch.where(kept[:, None], captions.ids[pick], captions.empty).to(device)
-        t = torch.from_numpy(levels(rng, batch)).to(device)
+        t = torch.from_numpy(levels(rng, batch, SHIFT if structure else 1.0)).to(device)
         abar = abar_of[t]
         a = abar.view(-1, 1, 1, 1, 1)
         noise = torch.randn(x0.shape, generator=noise_rng, device=device)
