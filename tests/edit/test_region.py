@@ -38,6 +38,12 @@ def test_alpha_is_one_to_the_margin_and_nothing_beyond_the_seam(margin: int, sea
     assert alpha.min() >= 0 and alpha.max() == 1
 
 
+def test_where_the_object_was_has_a_margin_of_its_own() -> None:
+    alpha = region_of(SOURCE, TARGET, margin=6, seam=2, source_margin=1).alpha[0]
+    assert alpha[13, 7] == 1 and 0 < alpha[13, 6] < 1 and alpha[13, 5] == 0  # SOURCE's first column is 8
+    assert alpha[13, 29] == 1 and 0 < alpha[13, 30] < 1 and alpha[13, 31] == 0  # TARGET's last is 23
+
+
 def test_no_object_is_no_region() -> None:
     nothing = np.zeros((2, 16, 16), np.float32)
     region = region_of(nothing, nothing, margin=3, seam=3)

@@ -24,6 +24,7 @@ from vxedit.edit.branch import Branch
 from vxedit.edit.energy import rasterise
 from vxedit.edit.guidance import GuidanceSettings, guide
 from vxedit.edit.objective import Weights
+from vxedit.edit.refine import HIDES
 from vxedit.edit.region import Region, region_of, to_cells, touched_cells
 from vxedit.edit.scene import Scene, lay, soften, vouched
 from vxedit.edit.sharing import Cover, SharingSettings
@@ -48,9 +49,10 @@ class Parts:
 @dataclass(frozen=True)
 class Recipe:
     """`start`: the share of the steps that are run anew. `anchor_full`, `anchor_end`: shares of all steps up to which
-    the anchor is whole and after which it is gone. `margin`, `seam`: the edit region beyond the object, in pixels of a
-    frame 128 wide. `guidance_scale` None: the inversion's own. `word_room`: how many times the margin is where words
-    change, since what an object becomes may be larger. `weights`: the terms of the guidance's energy."""
+    the anchor is whole and after which it is gone. `margin`, `seam`: the edit region beyond the object at its target,
+    in pixels of a frame 128 wide; where it was, the region ends at its rim, beyond which nothing is to change.
+    `guidance_scale` None: the inversion's own. `word_room`: how many times the margin is where words change, since what
+    an object becomes may be larger. `weights`: the terms of the guidance's energy."""
 
     start: float = 0.8
     anchor_full: float = 0.75
@@ -80,7 +82,8 @@ def edit(task: Task, how: Recipe) -> Edited:
     if any(replaced(task)):
         how = replace(how, start=1.0, words=replace(how.words, cross=0.0, self_=0.0))
     margin = how.margin * (1 if task.words is None else how.word_room)
-    region = region_of(scene.source, scene.target, margin=round(margin * scale), seam=round(how.seam * scale))
+    sides = {name: round(px * scale) for name, px in (("margin", margin), ("seam", how.seam), ("source_margin", HIDES))}
+    region = region_of(scene.source, scene.target, **sides)
     return _run(task, how, region, scene, _Anchors.build(task, region, scene, how))
 
 

@@ -14,8 +14,11 @@ APART = 20
 """Grey levels by which a pixel must differ from the plate to be the object's, beyond what light and resampling
 explain."""
 
+HIDES = 3.0
+"""Pixels of a frame 128 wide round what may be the object that show a rim of it."""
 
-def hidden_by(found: Located, *, margin: float = 3.0) -> np.ndarray:
+
+def hidden_by(found: Located, *, margin: float = HIDES) -> np.ndarray:
     """What the object may cover, bool (F, H, W): its reach, grown by `margin` pixels of a frame 128 wide."""
     return np.stack([grown(frame, margin * frame.shape[1] / 128) for frame in found.extent])
 

@@ -30,6 +30,9 @@ VOTES = 8.0
 ALIKE = 12.0
 """Grey levels by which a pixel must be nearer to the object than to the background for colour to weigh 1."""
 
+DOUBT = 4.0
+"""Pixels of a frame 128 wide beyond a mask that its frames agree on that may be the object's still."""
+
 CONTRAST = 1.3
 """How much narrower than the votes' own spread an outline's soft edge is."""
 
@@ -54,7 +57,9 @@ def steadied_object(frames: np.ndarray, found: Located, *, boxes: bool = True) -
     cover = np.clip((cover - 0.5) * CONTRAST + 0.5, 0, 1) * _near(masks)
     steady = found.with_masks(masks)
     tight = smoothed(steady.boxes) if boxes else found.boxes
-    return replace(steady, boxes=tight, camera=camera, cover=cover.astype(np.float32))
+    rim = np.stack([grown(mask, DOUBT * frames.shape[2] / 128) for mask in masks])
+    reach = None if steady.reach is None else masks | (steady.reach & rim)
+    return replace(steady, boxes=tight, reach=reach, camera=camera, cover=cover.astype(np.float32))
 
 
 def object_motion(frames: np.ndarray, masks: np.ndarray) -> np.ndarray:
