@@ -81,9 +81,9 @@ def edit(task: Task, how: Recipe) -> Edited:
     scene = lay(task.frames, [(subject.found, subject.targets) for subject in task.subjects])
     if any(replaced(task)):
         how = replace(how, start=1.0, words=replace(how.words, cross=0.0, self_=0.0))
-    margin = how.margin * (1 if task.words is None else how.word_room)
-    sides = {name: round(px * scale) for name, px in (("margin", margin), ("seam", how.seam), ("source_margin", HIDES))}
-    region = region_of(scene.source, scene.target, **sides)
+    room = how.margin * (1 if task.words is None else how.word_room)
+    margin, seam, rim = (round(pixels * scale) for pixels in (room, how.seam, HIDES))
+    region = region_of(scene.source, scene.target, margin=margin, seam=seam, source_margin=rim)
     return _run(task, how, region, scene, _Anchors.build(task, region, scene, how))
 
 
