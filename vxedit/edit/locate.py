@@ -54,9 +54,10 @@ class Located:
         return self.masks if self.reach is None else self.reach
 
     def with_masks(self, masks: np.ndarray) -> Located:
-        """The object with other masks, bool (F, H, W), their boxes, and a reach that holds them and what it held."""
+        """The object with other masks, bool (F, H, W), their boxes, and a reach that holds them and what it held; the
+        rest stays."""
         reach = masks if self.reach is None else masks | self.reach
-        return replace(self, masks=masks, boxes=mask_boxes(masks), reach=reach, cover=None)
+        return replace(self, masks=masks, boxes=mask_boxes(masks), reach=reach)
 
 
 def words_attention(
