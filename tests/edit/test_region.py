@@ -19,16 +19,16 @@ SOURCE, TARGET = cover(8, 8, 18, 18), cover(14, 8, 24, 18)
 
 
 def test_what_is_vacated_is_the_source_without_the_target() -> None:
-    region = region_of(SOURCE, TARGET, margin=2, seam=3)
+    region = region_of(SOURCE, TARGET, margin=2, seam=3, source_margin=2)
     assert np.array_equal(region.source, SOURCE) and np.array_equal(region.target, TARGET)
     assert np.array_equal(region.vacated, cover(8, 8, 14, 18))
-    half = region_of(SOURCE, 0.25 * SOURCE, margin=2, seam=3)
+    half = region_of(SOURCE, 0.25 * SOURCE, margin=2, seam=3, source_margin=2)
     assert half.vacated[0, 10, 10] == pytest.approx(0.75)
 
 
 @pytest.mark.parametrize(("margin", "seam"), [(0, 1), (3, 4), (5, 0)])
 def test_alpha_is_one_to_the_margin_and_nothing_beyond_the_seam(margin: int, seam: int) -> None:
-    alpha = region_of(SOURCE, TARGET, margin=margin, seam=seam).alpha[0]
+    alpha = region_of(SOURCE, TARGET, margin=margin, seam=seam, source_margin=margin).alpha[0]
     assert (alpha[8:18, 8:24] == 1).all()
     row, edge = alpha[13], 23 + margin  # the union's last column, grown
     assert row[edge] == 1
@@ -46,13 +46,15 @@ def test_where_the_object_was_has_a_margin_of_its_own() -> None:
 
 def test_no_object_is_no_region() -> None:
     nothing = np.zeros((2, 16, 16), np.float32)
-    region = region_of(nothing, nothing, margin=3, seam=3)
+    region = region_of(nothing, nothing, margin=3, seam=3, source_margin=3)
     assert region.alpha.shape == (2, 16, 16) and region.alpha.max() == 0
 
 
 def test_every_frame_has_its_own_region() -> None:
-    both = region_of(np.concatenate([SOURCE, TARGET]), np.concatenate([SOURCE, TARGET]), margin=2, seam=2)
-    assert np.array_equal(both.alpha[1], region_of(TARGET, TARGET, margin=2, seam=2).alpha[0])
+    both = region_of(
+        np.concatenate([SOURCE, TARGET]), np.concatenate([SOURCE, TARGET]), margin=2, seam=2, source_margin=2
+    )
+    assert np.array_equal(both.alpha[1], region_of(TARGET, TARGET, margin=2, seam=2, source_margin=2).alpha[0])
     assert not np.array_equal(both.alpha[0], both.alpha[1])
 
 
@@ -85,7 +87,7 @@ def test_a_frame_of_the_latents_tells_of_all_that_it_covers() -> None:
 
 def test_all_that_shows_the_edit_lies_in_touched_cells() -> None:
     """Otherwise the composite would show cells that the pinning holds at the source."""
-    region = region_of(SOURCE, TARGET, margin=2, seam=5)
+    region = region_of(SOURCE, TARGET, margin=2, seam=5, source_margin=2)
     cells = touched_cells(region.alpha, 6, 6)[0].numpy().repeat(8, 0).repeat(8, 1)
     assert (region.alpha[0][cells == 0] <= 0.01).all()
     assert cells.min() == 0

@@ -26,18 +26,16 @@ class Region:
     alpha: np.ndarray
 
 
-def region_of(
-    source: np.ndarray, target: np.ndarray, *, margin: int, seam: int, source_margin: int | None = None
-) -> Region:
+def region_of(source: np.ndarray, target: np.ndarray, *, margin: int, seam: int, source_margin: int) -> Region:
     """The places of an edit from the object's cover before and after, (F, H, W) in [0, 1].
 
-    The edit region is the target grown by `margin` pixels and the source by `source_margin`, or as much; over `seam`
-    pixels more it gives way to the source.
+    The edit region is the target grown by `margin` pixels and the source by `source_margin`; over `seam` pixels more it
+    gives way to the source.
     """
     source, target = source.astype(np.float32), target.astype(np.float32)
-    left = [grown(frame > 0.05, margin if source_margin is None else source_margin) for frame in source]
-    core = (np.stack(left) | np.stack([grown(frame > 0.05, margin) for frame in target])).astype(np.uint8)
-    distance = np.stack([cv2.distanceTransform(1 - frame, cv2.DIST_L2, 5) for frame in core])
+    places = zip(source > 0.05, target > 0.05, strict=True)
+    cores = [(grown(left, source_margin) | grown(aim, margin)).astype(np.uint8) for left, aim in places]
+    distance = np.stack([cv2.distanceTransform(1 - core, cv2.DIST_L2, 5) for core in cores])
     alpha = np.clip(1 - distance / max(seam, 1e-3), 0, 1).astype(np.float32)
     return Region(source, target, np.clip(source - target, 0, 1), alpha)
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from vxedit.edit.locate import Located, filled, grown, strongest_piece
+from vxedit.edit.locate import Located, filled, grown, mask_boxes, strongest_piece
 from vxedit.edit.plate import Plate, clean_plate
 from vxedit.edit.refine import camera_of, hidden_by
 from vxedit.edit.scene import soften
@@ -29,6 +29,9 @@ VOTES = 8.0
 
 ALIKE = 12.0
 """Grey levels by which a pixel must be nearer to the object than to the background for colour to weigh 1."""
+
+EDGE = 2.0
+"""Pixels of a frame 128 wide beyond a mask over which an outline's edge may run."""
 
 DOUBT = 4.0
 """Pixels of a frame 128 wide beyond a mask that its frames agree on that may be the object's still."""
@@ -54,12 +57,10 @@ def steadied_object(frames: np.ndarray, found: Located, *, boxes: bool = True) -
     soft = soften(masks, sigma)
     cover = np.stack([_votes(soft, moves, i).share for i in range(len(frames))])
     masks = np.stack([_kept(one > 0.5, before, one) for one, before in zip(cover, masks, strict=True)])
-    cover = np.clip((cover - 0.5) * CONTRAST + 0.5, 0, 1) * _near(masks)
-    steady = found.with_masks(masks)
-    tight = smoothed(steady.boxes) if boxes else found.boxes
-    rim = np.stack([grown(mask, DOUBT * frames.shape[2] / 128) for mask in masks])
-    reach = None if steady.reach is None else masks | (steady.reach & rim)
-    return replace(steady, boxes=tight, reach=reach, camera=camera, cover=cover.astype(np.float32))
+    cover = np.clip((cover - 0.5) * CONTRAST + 0.5, 0, 1) * _near(masks, EDGE)
+    tight = smoothed(mask_boxes(masks)) if boxes else found.boxes
+    reach = None if found.reach is None else masks | (found.reach & _near(masks, DOUBT))
+    return replace(found, masks=masks, boxes=tight, reach=reach, camera=camera, cover=cover.astype(np.float32))
 
 
 def object_motion(frames: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -140,6 +141,6 @@ def _kept(mask: np.ndarray, before: np.ndarray, score: np.ndarray) -> np.ndarray
     return piece if piece.sum() >= 0.35 * before.sum() else before
 
 
-def _near(masks: np.ndarray) -> np.ndarray:
-    """Masks grown by the two pixels over which an outline's edge may run."""
-    return np.stack([grown(mask, 2 * masks.shape[2] / 128) for mask in masks])
+def _near(masks: np.ndarray, margin: float) -> np.ndarray:
+    """Masks (F, H, W) bool grown by `margin` pixels of a frame 128 wide."""
+    return np.stack([grown(mask, margin * masks.shape[2] / 128) for mask in masks])
