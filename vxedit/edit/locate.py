@@ -11,6 +11,7 @@ import torch
 
 from vxedit.backbones.protocol import Backbone
 from vxedit.edit.attention import mean_map, words_maps
+from vxedit.edit.pieces import strongest_piece, strongest_track
 from vxedit.errors import UsageError
 from vxedit.invert.inversion import Inversion
 
@@ -105,9 +106,8 @@ def concentration(attention: np.ndarray) -> np.ndarray:
 def locate(frames: np.ndarray, attention: np.ndarray) -> Located:
     """The object's masks from frames uint8 (F, H, W, 3) and the attention on its word (F, h, w).
 
-    Each map, halfway between its median and its peak, gives a rough region, of which the piece is kept that agrees
-    with the neighbouring frames; a graph cut on the pixels' colours (GrabCut, Rother et al. 2004) then finds its
-    outline.
+    Each map, halfway between its median and its peak, gives a rough region, of which one piece is followed through the
+    clip; a graph cut on the pixels' colours (GrabCut, Rother et al. 2004) then finds its outline.
     """
     height, width = frames.shape[1:3]
     smooth = np.stack(
@@ -116,9 +116,7 @@ def locate(frames: np.ndarray, attention: np.ndarray) -> Located:
     low, high = np.median(smooth, (1, 2), keepdims=True), np.quantile(smooth, 0.995, (1, 2), keepdims=True)
     score = np.clip((smooth - low) / np.maximum(high - low, 1e-9), 0, 1)
     pooled = np.stack([score[max(0, i - 1) : i + 2].mean(0) for i in range(len(score))])
-    rough = np.stack(
-        [strongest_piece((one > 0.4) & (near > 0.25), one) for one, near in zip(score, pooled, strict=True)]
-    )
+    rough = strongest_track((score > 0.4) & (pooled > 0.25), score)
     trimaps = np.stack([_trimap(one, region) for one, region in zip(score, rough, strict=True)])
     cuts = _cut(frames, trimaps)
     masks = np.stack([_checked(*one) for one in zip(cuts, rough, score, strict=True)])
@@ -137,7 +135,7 @@ def _trimap(score: np.ndarray, rough: np.ndarray) -> np.ndarray:
 def _checked(cut: np.ndarray, rough: np.ndarray, score: np.ndarray) -> np.ndarray:
     """The cut's piece on the object, without holes; the rough region where the cut ran away or collapsed, which says
     that colours do not tell the object from its background here."""
-    piece = filled(strongest_piece(cut, score))
+    piece = filled(strongest_piece(cut, score * rough))
     return piece if 0.35 <= piece.sum() / max(1, rough.sum()) <= 3.0 else rough
 
 
@@ -187,18 +185,6 @@ def grown(mask: np.ndarray, radius: float) -> np.ndarray:
     """A mask (H, W) bool grown by a radius in pixels."""
     side = 2 * max(0, round(radius)) + 1
     return cv2.dilate(mask.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))).astype(bool)
-
-
-def strongest_piece(mask: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """The connected piece of a mask (H, W) bool with the most score, or the peak's pixel where the mask is empty."""
-    count, labels = cv2.connectedComponents(mask.astype(np.uint8))
-    if count < 2:
-        peak = np.zeros(mask.shape, bool)
-        peak[np.unravel_index(score.argmax(), score.shape)] = True
-        return peak
-    weights = np.bincount(labels.ravel(), score.ravel(), count)
-    weights[0] = -1
-    return labels == weights.argmax()
 
 
 def filled(mask: np.ndarray) -> np.ndarray:

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from vxedit.edit.locate import Located, filled, grown, mask_boxes, strongest_piece
+from vxedit.edit.locate import Located, filled, grown, mask_boxes
+from vxedit.edit.pieces import strongest_piece
 from vxedit.edit.plate import Plate, clean_plate
 from vxedit.edit.refine import camera_of, hidden_by
 from vxedit.edit.scene import soften
