@@ -17,11 +17,20 @@ GOOD = {"cd_all": 0.01, "miou": 0.9, "ghost": 0.02, "background_db": 100.0, "ap5
 BAD = {"cd_all": 0.4, "miou": 0.1, "ghost": 0.7, "background_db": 30.0, "ap50": 0.0, "coverage": 0.0}
 
 
-def keep(folder: Path, kind: str, seed: int, way: str, figures: dict[str, float], *, identity: str = "m") -> None:
+def keep(
+    folder: Path,
+    kind: str,
+    seed: int,
+    way: str,
+    figures: dict[str, float],
+    *,
+    identity: str = "m",
+    dtype: str = "float32",
+) -> None:
     file = folder / kind / f"{seed:04d}" / f"{way.replace(' ', '-')}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
-    facts = {"identity": identity, "steps": 20, "kind": kind, "seed": seed, "way": way, "figures": figures}
-    file.write_text(json.dumps(facts))
+    facts = {"identity": identity, "dtype": dtype, "steps": 20, "kind": kind, "seed": seed, "way": way}
+    file.write_text(json.dumps({**facts, "figures": figures}))
     if "miou" in figures:
         write_png(file.with_suffix(".png"), np.full((96, 576, 3), 40 * seed % 256, np.uint8), overwrite=True)
 
@@ -40,6 +49,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_page_says_where_vxedit_is_ahead_and_where_not(folder: Path, tmp_path: Path) -> None:
     text = page(read_kept(folder), tmp_path / "pictures", "scripts/results")
+    assert "20 steps, the network in float32" in text
     assert text.count("ahead of all, no interval overlaps") == 4 and "not clearly ahead" not in text
     for seed in range(4):
         keep(folder, "real", seed, RECIPES[1].name, {**BAD, "ghost": 0.019 + 0.001 * seed})
@@ -76,9 +86,10 @@ def test_pictures_show_the_best_the_median_and_the_worst(folder: Path, tmp_path:
 def test_several_models_or_none_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="0 models"):
         read_kept(tmp_path / "empty")
-    keep(folder, "real", 7, OURS.name, GOOD, identity="other")
-    with pytest.raises(InputError, match="2 models or settings"):
-        read_kept(folder)
+    for other in ({"identity": "other"}, {"dtype": "bfloat16"}):
+        keep(folder, "real", 7, OURS.name, GOOD, **other)
+        with pytest.raises(InputError, match="2 models or settings"):
+            read_kept(folder)
 
 
 def test_words_have_figures_of_their_own(folder: Path, tmp_path: Path) -> None:

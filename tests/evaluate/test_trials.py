@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from vxedit.edit.locate import Located
 from vxedit.evaluate import trials as measured
@@ -40,7 +41,7 @@ def test_shares_of_the_work_leave_nothing_out_and_part_no_seed() -> None:
 class Bench:
     """Stands for the model and the editing; counts what it was asked for."""
 
-    identity = "model"
+    identity, dtype = "model", torch.bfloat16
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.edits: list[str] = []
@@ -82,7 +83,8 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.
     kept = {file.stem for file in tmp_path.glob("*/*/*.json")}
     assert kept == {OURS.name, "replay", PERFECT.replace(" ", "-")}
     row = json.loads((tmp_path / "real" / "0001" / f"{OURS.name}.json").read_text())
-    assert row["identity"] == "model" and row["steps"] == 2 and row["figures"] == {"miou": 0.5, "cd": None}
+    assert row["identity"] == "model" and row["dtype"] == "bfloat16" and row["steps"] == 2
+    assert row["figures"] == {"miou": 0.5, "cd": None}
     assert (tmp_path / "real" / "0001" / f"{OURS.name}.png").exists()
     told: list[str] = []
     again = [Trial("real", 1, (OURS, Way("other")))]

@@ -43,10 +43,12 @@ CLAIMED = ("cd_all", "miou", "ghost", "background_db")
 
 @dataclass(frozen=True)
 class Kept:
-    """Every measurement in a folder: by kind of trial. `identity`, `steps`: the one model and number of steps."""
+    """Every measurement in a folder: by kind of trial. `identity`, `dtype`, `steps`: the one model, its network's
+    precision, and the number of steps."""
 
     kinds: dict[str, Found]
     identity: str
+    dtype: str
     steps: int
     folder: Path
 
@@ -57,15 +59,14 @@ def read_kept(folder: Path) -> Kept:
     facts = set()
     for file in sorted(folder.glob("*/*/*.json")):
         row: dict[str, Any] = json.loads(file.read_text())
-        facts.add((row["identity"], row["steps"]))
+        facts.add((row["identity"], row["dtype"], row["steps"]))
         figures = {name: math.nan if value is None else float(value) for name, value in row["figures"].items()}
         kinds.setdefault(row["kind"], {}).setdefault(row["way"], {})[int(row["seed"])] = figures
     if len(facts) != 1:
         raise InputError(
             f"{folder} holds measurements of {len(facts)} models or settings; one page is of one: take a new folder"
         )
-    identity, steps = facts.pop()
-    return Kept(kinds, identity, steps, folder)
+    return Kept(kinds, *facts.pop(), folder)
 
 
 def page(kept: Kept, pictures: Path, command: str) -> str:
@@ -73,9 +74,10 @@ def page(kept: Kept, pictures: Path, command: str) -> str:
     parts = [
         "# Results\n",
         f"Written by `{command}` from measurements alone. Means with 95 % bootstrap intervals over clips; every way "
-        f"sees the same clips, seeds and {kept.steps} steps. The clips come from seeds that training never saw; the "
-        "detector knows the renderer's templates and no model. A published recipe runs with its paper's constants on "
-        "the embedded model, which is not the model it was published on: this compares mechanisms, not papers.\n",
+        f"sees the same clips, seeds and {kept.steps} steps, the network in {kept.dtype}. The clips come from seeds "
+        "that training never saw; the detector knows the renderer's templates and no model. A published recipe runs "
+        "with its paper's constants on the embedded model, which is not the model it was published on: this compares "
+        "mechanisms, not papers.\n",
         _legend(),
     ]
     for kind, title in TITLES.items():

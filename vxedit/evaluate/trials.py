@@ -80,7 +80,13 @@ def run(
         missing = [way for way in trial.ways if not _file(folder, trial, way.name).exists()]
         if not missing:
             continue
-        facts = {"identity": backbone.identity, "steps": how.steps, "kind": trial.kind, "seed": trial.seed}
+        facts = {
+            "identity": backbone.identity,
+            "dtype": str(backbone.dtype).removeprefix("torch."),
+            "steps": how.steps,
+            "kind": trial.kind,
+            "seed": trial.seed,
+        }
         if trial.kind == "generated":
             _generated(backbone, outline, trial, missing, facts, folder)
         else:
