@@ -63,6 +63,15 @@ def test_a_lesser_second_place_is_left_out(scenes: list[Rendered]) -> None:
     assert mask_iou(locate(truth.frames, maps).masks, truth.masks[0]).min() > 0.8
 
 
+def test_one_place_is_followed_where_another_wins_for_a_while() -> None:
+    truth = clip("burger", "a brick wall", frames=7, size=96, seed=0)
+    maps = attention(truth)
+    maps[:, :3, 13:] = 0.6
+    maps[2:4, :4, 10:] = 1.5  # for two frames the word looks more at the corner
+    assert (maps[2:4, :4, 10:].sum((1, 2)) > 1.2 * attention(truth)[2:4].sum((1, 2))).all()
+    assert mask_iou(locate(truth.frames, maps).masks, truth.masks[0]).min() > 0.8
+
+
 @pytest.mark.parametrize(
     ("name", "place", "seed"), [("burger", "a brick wall", 0), ("car", "the sea", 2), ("cup", "the sea", 0)]
 )

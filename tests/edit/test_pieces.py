@@ -79,3 +79,11 @@ def test_one_piece_a_frame_is_left_as_it_is() -> None:
         x = int(rng.integers(0, 30))
         mask[5:12, x : x + 8] = True
     assert np.array_equal(strongest_track(masks, rng.random(masks.shape).astype(np.float32)), masks)
+
+
+def test_of_many_crumbs_one_is_taken() -> None:
+    score = np.zeros((2, 20, 120), np.float32)
+    score[:, 10, ::4] = 1.0  # thirty pieces, none with a twentieth of the score
+    score[:, 10, 40] = 1.1
+    track = strongest_track(score > 0, score)
+    assert np.argwhere(track).tolist() == [[0, 10, 40], [1, 10, 40]]

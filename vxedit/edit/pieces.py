@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 
 NEAR, FAR = 0.15, 0.3
-"""Shares of the frame's side that a piece may be from the one before and surely be the same thing, and surely another.
-"""
+"""How far from the piece before, in shares of the frame's side, a piece is still the same thing, and from where on
+surely another."""
 
 HOP = 2.5
 """What going on with another thing costs, in the logarithm of the score: it is done for twelve times as much."""
 
 WEAK = 0.05
-"""Pieces with less than this share of their frame's score are left out."""
+"""Pieces with less than this share of their frame's score are left out, unless all have."""
 
 
 class _Pieces(NamedTuple):
@@ -64,5 +64,5 @@ def _pieces(mask: np.ndarray, score: np.ndarray) -> _Pieces:
     count, labels, _, middles = cv2.connectedComponentsWithStats(shown.astype(np.uint8))
     total = np.bincount(labels.ravel(), score.ravel(), count)[1:]
     share = np.maximum(total, 1e-9) / max(float(total.sum()), 1e-9)
-    kept = np.flatnonzero(share >= WEAK)
+    kept = np.flatnonzero(share >= min(WEAK, share.max()))
     return _Pieces(labels, kept + 1, np.log(share[kept]), middles[kept + 1] / float(np.prod(mask.shape)) ** 0.5)
