@@ -31,14 +31,8 @@ class _Pieces(NamedTuple):
 
 def strongest_piece(mask: np.ndarray, score: np.ndarray) -> np.ndarray:
     """The connected piece of a mask (H, W) bool with the most score, or the peak's pixel where the mask is empty."""
-    count, labels = cv2.connectedComponents(mask.astype(np.uint8))
-    if count < 2:
-        peak = np.zeros(mask.shape, bool)
-        peak[np.unravel_index(score.argmax(), score.shape)] = True
-        return peak
-    weights = np.bincount(labels.ravel(), score.ravel(), count)
-    weights[0] = -1
-    return labels == weights.argmax()
+    found = _pieces(mask, score)
+    return found.labels == found.numbers[found.worth.argmax()]
 
 
 def strongest_track(masks: np.ndarray, score: np.ndarray) -> np.ndarray:
@@ -60,8 +54,10 @@ def strongest_track(masks: np.ndarray, score: np.ndarray) -> np.ndarray:
 
 
 def _pieces(mask: np.ndarray, score: np.ndarray) -> _Pieces:
-    shown = mask if mask.any() else strongest_piece(mask, score)
-    count, labels, _, middles = cv2.connectedComponentsWithStats(shown.astype(np.uint8))
+    """The pieces of a mask (H, W) bool, or the peak's pixel where it is empty."""
+    if not mask.any():
+        mask = np.arange(score.size).reshape(score.shape) == score.argmax()
+    count, labels, _, middles = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     total = np.bincount(labels.ravel(), score.ravel(), count)[1:]
     share = np.maximum(total, 1e-9) / max(float(total.sum()), 1e-9)
     kept = np.flatnonzero(share >= min(WEAK, share.max()))
