@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import click
 
-from vxedit.cli.params import BOX, DEVICE, FILE, FPS, SIZE, Number
+from vxedit.cli.params import BOX, DEVICE, DTYPE, FILE, FPS, SIZE, Number
 from vxedit.edit.recipes.names import NAMES
 from vxedit.job import (
     EditSettings,
@@ -104,7 +104,7 @@ model = group(
     click.option("--device", type=DEVICE, default="auto", show_default=True, help="Where the model runs."),
     click.option(
         "--dtype",
-        type=click.Choice(["auto", "fp32", "fp16", "bf16"]),
+        type=DTYPE,
         default="auto",
         show_default=True,
         help="Precision of the network.",

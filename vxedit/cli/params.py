@@ -77,4 +77,5 @@ BOX = Parsed("X0,Y0,X1,Y1", parse_box, 'a box "x0,y0,x1,y1" of shares of the fra
 SIZE = Parsed("WxH", parse_size, 'a size in pixels such as "512x320"')
 FPS = Parsed("FPS", parse_fps, 'a rate above 0 such as "24", "29.97" or "30000/1001"')
 DEVICE = Parsed("auto|cpu|cuda|cuda:N", parse_device, "auto, cpu, cuda or cuda:N")
+DTYPE = click.Choice(["auto", "fp32", "fp16", "bf16"])
 FILE = click.Path(path_type=Path)
