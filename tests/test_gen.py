@@ -138,7 +138,8 @@ def test_the_original_is_the_generated_clip_and_the_record_has_all_that_made_it(
     assert {key: value for key, value in record.items() if key != "cost"} == {
         key: plain(value) for key, value in result.record.items() if key != "cost"
     }
-    assert gen_job_from_json(record["job"]) == bench.job
+    settled = replace(bench.job.generate, eta=0.0, steady=())  # the model's own
+    assert gen_job_from_json(record["job"]) == replace(bench.job, generate=settled)
     assert record["original_sha256"] == hashlib.sha256(handed["out-original.mp4"].tobytes()).hexdigest()
     assert record["model"]["identity"] == bench.tiny.identity
     assert record["model"]["size"] == {"frames": 3, "height": 48, "width": 64}
@@ -187,6 +188,35 @@ def test_an_original_is_made_again_bit_for_bit_and_edited(
     assert np.array_equal(handed["before-edit-original.mp4"], handed["before-original.mp4"])
     assert np.array_equal(handed["before-edit.mp4"], handed["alone-edit.mp4"])
     assert not np.array_equal(handed["before-edit.mp4"], handed["before.mp4"])
+
+
+def test_an_original_whose_object_was_kept_on_its_way_is_made_again_bit_for_bit(
+    bench: Bench, handed: dict[str, np.ndarray]
+) -> None:
+    """Whatever is edited then, the word that was kept is in the record, as is how much noise was fresh."""
+    how = replace(bench.job.generate, eta=1.0, steady=("ball",))
+    bench(generate=how, output=bench.folder / "first.mp4")
+    bench(output=bench.folder / "plain.mp4")
+    assert not np.array_equal(handed["first-original.mp4"], handed["plain-original.mp4"])
+    job = from_original(bench.folder / "first.json")
+    assert job.generate == how
+    burger = ObjectJob("burger", "0%:0.8,0.2,0.3,0.3 100%:0.2,0.8,0.3,0.3")
+    bench(**{field: getattr(job, field) for field in ("generate", "original")}, objects=(burger,))
+    assert np.array_equal(handed["out-original.mp4"], handed["first-original.mp4"])
+    said = plan_gen(replace(bench.job, generate=how, overwrite=True)).describe()
+    assert any("eta 1, kept on their way: ball" in line for line in said)
+
+
+def test_a_record_from_before_there_was_fresh_noise_makes_what_it_made_then(
+    bench: Bench, handed: dict[str, np.ndarray]
+) -> None:
+    bench(output=bench.folder / "first.mp4")
+    file = bench.folder / "first.json"
+    record = read_record(file)
+    for later in ("eta", "steady"):
+        del record["job"]["generate"][later]
+    write_record(file, record, overwrite=True)
+    assert from_original(file).generate == replace(bench.job.generate, eta=0.0, steady=())
 
 
 def test_an_original_that_comes_out_otherwise_is_said(bench: Bench) -> None:
@@ -273,6 +303,7 @@ def test_a_clip_has_the_size_and_rate_asked_for_and_else_the_model_s(bench: Benc
     native = plan_gen(replace(bench.job, generate=GenerateSettings()))
     assert native.size == bench.tiny.native == (16, 64, 64) and native.fps == 8
     assert native.job.generate.guidance_scale == bench.tiny.guidance_scale  # the record says which
+    assert (native.job.generate.steps, native.job.generate.eta) == (bench.tiny.steps, bench.tiny.eta)
     asked = GenerateSettings(1, 1.0, 2, (32, 80), Fraction(25, 2))
     result = bench(objects=(), generate=asked)
     info = probe(result.output)
@@ -293,6 +324,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no energy": ({"edit": EditSettings(energies=(("centre", 1.0),))}, 'no energy "centre"'),
     "strength": ({"edit": EditSettings(strength=1.5)}, "--strength 1.5"),
     "guidance": ({"generate": GenerateSettings(guidance_scale=0.0)}, "--guidance-scale 0"),
+    "eta": ({"generate": GenerateSettings(eta=1.5)}, "--eta 1.5 is out of range: give 0"),
+    "steady": ({"generate": GenerateSettings(steady=("cup",))}, "'cup' is not in the prompt"),
     "steps": ({"generate": GenerateSettings(steps=5000)}, "between 1 and 1000"),
     "size": ({"generate": GenerateSettings(size=(100, 60))}, "--size 96x64"),
     "frames": ({"generate": GenerateSettings(num_frames=99)}, "99 frames are too many"),

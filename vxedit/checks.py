@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import cv2
 import numpy as np
 
+from vxedit.backbones.family import Facts
 from vxedit.backbones.protocol import Piece
 from vxedit.backbones.registry import Outline
 from vxedit.clip import Clip
@@ -78,6 +80,29 @@ def check_edit(settings: EditSettings, guidance_scale: float | None) -> None:
         parse_weights([f"{name}={weight}" for name, weight in settings.energies])
         if settings.recipe != OURS:
             raise UsageError(f"--energy changes vxedit's own recipe, not {settings.recipe}: leave one of them out")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a clip is generated, as GenerateSettings, each number asked for or the model's own."""
+
+    steps: int
+    guidance_scale: float
+    eta: float
+    steady: tuple[str, ...]
+
+
+def sampling(job: GenJob, facts: Facts) -> Sampling:
+    """What a job's settings come to with a model that can do `facts`. Raises UsageError for an eta out of range."""
+    how = job.generate
+    if how.eta is not None and not 0 <= how.eta <= 1:
+        raise UsageError(f"--eta {how.eta} is out of range: give 0 (no fresh noise) to 1")
+    return Sampling(
+        facts.steps if how.steps is None else how.steps,
+        facts.guidance_scale if how.guidance_scale is None else how.guidance_scale,
+        facts.eta if how.eta is None else how.eta,
+        tuple(one.obj for one in job.objects if facts.steady) if how.steady is None else how.steady,
+    )
 
 
 def check_model(described: Outline, settings: EditSettings, words: WordSettings, *, per_frame: bool = False) -> None:

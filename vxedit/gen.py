@@ -15,7 +15,9 @@ import torch
 from vxedit.backbones.memory.plan import MemoryPlan
 from vxedit.backbones.protocol import Backbone, Piece, Size
 from vxedit.backbones.registry import Outline
+from vxedit.backbones.tokens import columns as word_columns
 from vxedit.checks import (
+    Sampling,
     check_edit,
     check_model,
     check_outputs,
@@ -23,6 +25,7 @@ from vxedit.checks import (
     describe_object,
     output_files,
     plan_words,
+    sampling,
 )
 from vxedit.clip import Clip
 from vxedit.edit.generate import generate
@@ -53,11 +56,14 @@ FPS = Fraction(8)
 
 @dataclass(frozen=True)
 class GenPlan:
-    """A checked job. `size`: what will be generated. `known`: the sha256 of the original's pixels, where its record
-    says it. `model`: that record's model identity. `memory`: how the model is to be run; None where too little is known
-    of it."""
+    """A checked job. `sampling`, `size`: how and at what size a clip will be generated; `steady`: the columns of each
+    word whose object is kept on its way. `known`: the sha256 of the original's pixels, where its record says it.
+    `model`: that record's model identity. `memory`: how the model is to be run; None where too little is known of it.
+    """
 
     job: GenJob
+    sampling: Sampling
+    steady: tuple[tuple[int, ...], ...]
     size: Size
     fps: Fraction
     objects: tuple[Wanted, ...]
@@ -80,10 +86,12 @@ class GenPlan:
 
     def describe(self) -> list[str]:
         """What will be done, a line a fact."""
-        job, size = self.job, self.size
+        job, size, how = self.job, self.size, self.sampling
+        fresh = f", eta {how.eta:g}" if how.eta else ""
+        steady = f", kept on their way: {', '.join(how.steady)}" if how.steady else ""
         lines = [
             f"clip: {size.frames} frames of {size.width}x{size.height} at {float(self.fps):.6g} fps, from noise",
-            f"model: {self.outline.name}, {job.generate.steps} steps at guidance scale {job.generate.guidance_scale:g}",
+            f"model: {self.outline.name}, {how.steps} steps at guidance scale {how.guidance_scale:g}{fresh}{steady}",
             f"prompt: {job.prompt!r}",
         ]
         blank = _blank(size, self.fps)
@@ -96,7 +104,7 @@ class GenPlan:
     def _work(self) -> Work | None:
         from vxedit.backbones.pace import work_of
 
-        how, facts, layout = self.job.generate, self.outline.facts, self.outline.layout
+        how, facts, layout = self.sampling, self.outline.facts, self.outline.layout
         return work_of(layout, facts, self.size, steps=how.steps, guidance_scale=how.guidance_scale, invert=None)
 
 
@@ -134,13 +142,15 @@ def plan_gen(job: GenJob) -> GenPlan:
         if one.mask is not None:
             raise UsageError(f"a mask ({one.mask}) shows {one.obj!r} in a clip that isn't there yet: give a box")
     described = outline_of(job)
-    if job.generate.guidance_scale is None:
-        job = replace(job, generate=replace(job.generate, guidance_scale=described.facts.guidance_scale))
-    described.schedule(job.generate.steps)
+    how = sampling(job, described.facts)
+    job = replace(job, generate=replace(job.generate, **vars(how)))
+    described.schedule(how.steps)
     check_model(described, job.edit, job.words)
     check_outputs(gen_files(job), [job.original, *(Path(one.path) for one in job.objects)], job)
     pieces = described.tokens(job.prompt)
     columns = check_words(job.objects, pieces, job.prompt)
+    known_columns = {one.obj: own for one, own in zip(job.objects, columns, strict=True)}
+    steady = tuple(known_columns.get(word) or word_columns(pieces, job.prompt, word) for word in how.steady)
     words = plan_words(job.words, described.tokens, job.prompt, columns, recipe=job.edit.recipe)
     size = _size(job, described)
     fps = job.generate.fps or FPS
@@ -149,8 +159,8 @@ def plan_gen(job: GenJob) -> GenPlan:
     )
     warnings = check_paths(wanted, _blank(size, fps))
     known, model = _recorded(job)
-    memory = memory_of(job, described, size, steps=job.generate.steps)
-    return GenPlan(job, size, fps, wanted, words, described, pieces, known, model, memory, tuple(warnings))
+    memory = memory_of(job, described, size, steps=how.steps)
+    return GenPlan(job, how, steady, size, fps, wanted, words, described, pieces, known, model, memory, tuple(warnings))
 
 
 def _size(job: GenJob, described: Outline) -> Size:
@@ -211,9 +221,11 @@ def _make(planned: GenPlan, backbone: Backbone, clock: Clock, progress: Progress
                 backbone,
                 job.prompt,
                 planned.size,
-                steps=job.generate.steps,
-                guidance_scale=job.generate.guidance_scale,
+                steps=planned.sampling.steps,
+                guidance_scale=planned.sampling.guidance_scale,
                 generator=chance,
+                eta=planned.sampling.eta,
+                steady=planned.steady,
                 progress=stage(progress, "generate"),
             )
         except ValueError as err:

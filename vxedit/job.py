@@ -157,14 +157,19 @@ class RealJob:
 
 @dataclass(frozen=True)
 class GenerateSettings:
-    """How a clip is made from noise. `guidance_scale`, `num_frames` and `size` (width, height): the model's own where
-    None. `fps` the clip is written at; None: 8."""
+    """How a clip is made from noise. `steps`, `guidance_scale`, `num_frames`, `size` (width, height) and `eta`, how
+    much of the noise each step draws anew, 0 (DDIM) to 1 (DDPM): the model's own where None. `fps` the clip is written
+    at; None: 8. `steady`: words whose objects are kept on one way through the clip, so that they don't vanish here and
+    appear there; None: those of the objects that are moved, where the model needs it.
+    """
 
-    steps: int = 20
+    steps: int | None = None
     guidance_scale: float | None = None
     num_frames: int | None = None
     size: tuple[int, int] | None = None
     fps: Fraction | None = None
+    eta: float | None = None
+    steady: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,9 @@ from vxedit.job import GenJob, RealJob
 LATER = ("others", "words", "recipe", "energies", "fit", "keep_letterbox", "window", "loading")
 """Fields that the first version's records lack, whose defaults say what it did."""
 
+BEFORE: dict[str, Any] = {"eta": 0.0, "steady": []}
+"""Fields that earlier records lack and whose defaults are not what was done then."""
+
 EXPECTED = {
     Path: "a file's name",
     Fraction: 'a fraction such as "30000/1001"',
@@ -35,7 +38,8 @@ def job_to_json(job: RealJob | GenJob) -> dict[str, Any]:
 
 def job_from_json(record: dict[str, Any]) -> RealJob:
     """The job that `job_to_json` made `record` of. Raises InputError, naming the field, where one is missing, unknown
-    or holds what it can't hold. Only what LATER lists may be missing: an older record's result was made without it."""
+    or holds what it can't hold. Only what LATER and BEFORE list may be missing: an older record's result was made
+    without it."""
     return typing.cast(RealJob, _dataclass(RealJob, record, where="job"))
 
 
@@ -52,6 +56,7 @@ def _dataclass(kind: Any, value: Any, *, where: str) -> Any:
     unknown = [name for name in value if name not in names]
     if unknown:
         raise InputError(f"the record's {where} has the unknown field {unknown[0]!r}; it can have {', '.join(names)}")
+    value = {name: BEFORE[name] for name in names if name in BEFORE} | value
     missing = [name for name in names if name not in value and name not in LATER]
     if missing:
         raise InputError(f"the record's {where} lacks {', '.join(missing)}; was it written by another vxedit?")

@@ -245,6 +245,14 @@ def test_what_a_model_is_trained_at_comes_from_its_index(tmp_path: Path) -> None
     assert loaded.steering_layers() == ("mid_block.attentions.0.transformer_blocks.0.attn2",)
 
 
+def test_how_a_model_generates_comes_from_its_index(tmp_path: Path) -> None:
+    plain = write_tiny_checkpoint(tmp_path / "plain", vxedit={})
+    own = write_tiny_checkpoint(tmp_path / "own", vxedit={"steps": 30, "eta": 0.5, "steady": True})
+    for folder, expected in ((plain, (20, 0.0, False)), (own, (30, 0.5, True))):
+        shown, loaded = outline(str(folder)).facts, load(str(folder), device="cpu")
+        assert (shown.steps, shown.eta, shown.steady) == (loaded.steps, loaded.eta, loaded.steady) == expected
+
+
 @pytest.mark.parametrize(
     "setting",
     [
@@ -255,6 +263,11 @@ def test_what_a_model_is_trained_at_comes_from_its_index(tmp_path: Path) -> None
         {"guidance_scale": 0.5},
         {"guidance_scale": "5"},
         {"guidance_scale": True},
+        {"steps": 0},
+        {"eta": 1.5},
+        {"eta": "1"},
+        {"eta": True},
+        {"steady": 1},
     ],
 )
 def test_settings_of_another_kind_are_refused(tmp_path: Path, setting: dict[str, object]) -> None:

@@ -45,7 +45,7 @@ def test_every_setting_reaches_the_job(generator: Library) -> None:
     argv += ["--size", "96x64", "--fps", "30000/1001", "--seed", "11", "--strength", "0.25", "--model", "zeroscope"]
     argv += ["--device", "cuda:1", "--dtype", "bf16", "--allow-pickle", "--gif", "--attention", "--overwrite"]
     argv += ["--replace", "dog=cat", "--refine", "A cat, on wet grass!", "--reweight", "wet=2"]
-    argv += ["--energy", "centroid=0.5", "-o", "there.mp4"]
+    argv += ["--energy", "centroid=0.5", "--eta", "0.5", "--steady", "dog", "--steady", "grass", "-o", "there.mp4"]
     assert gen(argv) == 0
     assert generator.jobs == [
         GenJob(
@@ -56,7 +56,7 @@ def test_every_setting_reaches_the_job(generator: Library) -> None:
             allow_pickle=True,
             device="cuda:1",
             dtype="bf16",
-            generate=GenerateSettings(7, 3.5, 9, (96, 64), Fraction(30000, 1001)),
+            generate=GenerateSettings(7, 3.5, 9, (96, 64), Fraction(30000, 1001), 0.5, ("dog", "grass")),
             edit=EditSettings(0.25, 11, energies=(("centroid", 0.5),)),
             words=WordSettings((("dog", "cat"),), "A cat, on wet grass!", (("wet", 2.0),)),
             extras=Extras(gif=True, attention=True),
@@ -69,8 +69,9 @@ def test_every_setting_reaches_the_job(generator: Library) -> None:
 def test_every_stage_s_setting_has_a_flag() -> None:
     stages = {"generate": GenerateSettings, "edit": EditSettings, "extras": Extras}
     fields = {(stage, field.name) for stage, kind in stages.items() for field in dataclasses.fields(kind)}
-    # --energy is read apart, and the original and its twin always come side by side
-    assert fields - set(STAGES.values()) == {("edit", "energies"), ("extras", "side_by_side")}
+    # --energy and --steady are read apart, and the original and its twin always come side by side
+    apart = {("edit", "energies"), ("generate", "steady"), ("extras", "side_by_side")}
+    assert fields - set(STAGES.values()) == apart
     flags = {parameter.name for parameter in command.params}
     assert {*STAGES, *PLAIN, *OF_THE_CLIP} <= flags
 
@@ -86,6 +87,15 @@ def test_without_flags_the_settings_are_the_library_s_own_and_the_seed_is_drawn_
     said = capfd.readouterr()
     assert said.out == 2 * "a-dog-on-the-grass.mp4\n"
     assert said.err.splitlines() == [f"seed {job.edit.seed}" for job in (first, second)]
+
+
+def test_what_is_kept_on_its_way_is_the_model_s_choice_unless_words_or_none_are_named(
+    generator: Library, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert gen(ARGV) == gen([*ARGV, "--no-steady"]) == gen([PROMPT, "--steady", "dog"]) == 0
+    assert [job.generate.steady for job in generator.jobs] == [None, (), ("dog",)]
+    assert gen([*ARGV, "--no-steady", "--steady", "dog"]) == 2
+    assert "give one of them" in capfd.readouterr().err
 
 
 def test_without_an_object_the_clip_alone_is_asked_for(generator: Library) -> None:
@@ -144,6 +154,9 @@ def test_an_original_is_taken_with_all_that_made_it_and_edited_anew(
     [
         ["--steps", "9"],
         ["--guidance-scale", "3.5"],
+        ["--eta", "0.5"],
+        ["--steady", "dog"],
+        ["--no-steady"],
         ["--num-frames", "12"],
         ["--size", "96x64"],
         ["--fps", "12"],
@@ -156,7 +169,7 @@ def test_what_the_original_was_made_of_can_t_be_asked_again(
 ) -> None:
     assert gen(["--original", earlier, "--obj", "cup", "--path", "up", *flag]) == 2
     (line,) = capfd.readouterr().err.splitlines()
-    what = flag[0].removeprefix("--").replace("-", " ") if len(flag) == 2 else "prompt"
+    what = flag[0].removeprefix("--").removeprefix("no-").replace("-", " ") if flag[0].startswith("--") else "prompt"
     assert line.startswith(f"vxedit: error: --original fixes the clip's {what}: leave it out") and not generator.jobs
 
 

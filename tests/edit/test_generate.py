@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import cast, get_args
+from dataclasses import dataclass, field, replace
+from typing import Any, cast, get_args
 
 import pytest
 import torch
@@ -11,19 +11,23 @@ from torch import Tensor
 
 from tests.invert.gaussian import Gaussian, smooth_schedule
 from vxedit.backbones.protocol import Backbone, Parameterization, Schedule, Size, Text
+from vxedit.backbones.tokens import columns
 from vxedit.backbones.unet3d import UNet3D
+from vxedit.edit import generate as making
 from vxedit.edit.generate import generate
-from vxedit.invert.ddim import guided, step
+from vxedit.edit.guidance import Guided
+from vxedit.edit.one_track import keep_on_track
+from vxedit.invert.ddim import guided, renewing_step, step
 from vxedit.invert.inversion import Inversion, replay_inversion
 
 PROMPT, SIZE, STEPS = "a red ball", Size(3, 48, 64), 3
 
 
 def made(
-    tiny: UNet3D, *, scale: float | None = 4.0, seed: int = 0, prompt: str = PROMPT, size: Size = SIZE
+    tiny: UNet3D, *, scale: float | None = 4.0, seed: int = 0, prompt: str = PROMPT, size: Size = SIZE, eta: float = 0.0
 ) -> Inversion:
     chance = torch.Generator().manual_seed(seed)
-    return generate(tiny, prompt, size, steps=STEPS, guidance_scale=scale, generator=chance)
+    return generate(tiny, prompt, size, steps=STEPS, guidance_scale=scale, generator=chance, eta=eta)
 
 
 @pytest.mark.parametrize("scale", [1.0, 4.0])
@@ -113,6 +117,89 @@ def test_without_a_scale_it_is_the_model_s_own(tiny: UNet3D, monkeypatch: pytest
     assert own.settings.guidance_scale == 3
 
 
+def test_without_steps_or_eta_they_are_the_model_s_own(tiny: UNet3D, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiny, "steps", 2)
+    monkeypatch.setattr(tiny, "eta", 1.0)
+    chance = torch.Generator().manual_seed(0)
+    clip = generate(tiny, PROMPT, SIZE, steps=None, guidance_scale=4.0, eta=None, generator=chance)
+    assert clip.settings.steps == len(clip.schedule) == 2 and clip.eta == 1 and clip.fresh is not None
+
+
+def test_with_eta_steps_add_fresh_noise_which_the_trajectory_keeps(tiny: UNet3D) -> None:
+    plain, fresh = made(tiny), made(tiny, eta=1.0)
+    assert torch.equal(plain.pivot(0), fresh.pivot(0))  # the seed's noise stays the seed's
+    assert plain.fresh is None and fresh.fresh is not None
+    assert fresh.fresh.shape == (STEPS - 1, *fresh.pivots.shape[1:])
+    assert (plain.clean - fresh.clean).abs().mean() > 0.05
+    assert torch.equal(fresh.pivots, made(tiny, eta=1.0).pivots)
+    replayed = replay_inversion(tiny, fresh, pinned=False)
+    torch.testing.assert_close(replayed, fresh.clean, rtol=0, atol=2e-5)
+    abar, x = fresh.schedule.abar, fresh.pivot(0)
+    both = torch.cat([tiny.text("").embeds, tiny.text(PROMPT).embeds])
+    with torch.no_grad():
+        eps = guided(*tiny.predict(x.repeat(2, 1, 1, 1, 1), fresh.schedule.timesteps[0], both).chunk(2), 4.0)
+    stepped = renewing_step(x, eps, fresh.fresh[:1], abar[0], abar[1], 1.0)
+    torch.testing.assert_close(fresh.pivot(1), stepped, rtol=0, atol=2e-5)
+
+
+def test_frames_share_as_much_of_the_fresh_noise(tiny: UNet3D, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiny, "shared_noise", 0.5)
+    monkeypatch.setattr(tiny, "predict", lambda latents, *_: torch.zeros_like(latents))
+    chance = torch.Generator().manual_seed(0)
+    clip = generate(tiny, PROMPT, Size(2, 512, 512), steps=3, guidance_scale=1.0, eta=1.0, generator=chance)
+    assert clip.fresh is not None
+    first, second = clip.fresh.unbind(0)
+    one, other = first.transpose(0, 1).flatten(1)
+    assert float((one * other).mean()) == pytest.approx(0.5, abs=0.04)
+    assert float((first * second).mean()) == pytest.approx(0, abs=0.04)  # and steps none
+    assert float(first.square().mean()) == pytest.approx(1, abs=0.04)
+
+
+def test_a_steady_word_is_kept_on_its_way_in_the_first_steps_alone(
+    tiny: UNet3D, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    word = columns(tiny.tokens(PROMPT), PROMPT, "ball")
+    guided_at: list[float] = []
+
+    def note(backbone: Backbone, latents: Tensor, timestep: float, *given: Any) -> Guided:
+        guided_at.append(timestep)
+        result = keep_on_track(backbone, latents, timestep, *given)
+        assert float(result.before.max()) > given[-1].guidance.enough  # random weights look everywhere
+        return result
+
+    monkeypatch.setattr(making, "keep_on_track", note)
+
+    def clip(steady: list[tuple[int, ...]]) -> Inversion:
+        chance = torch.Generator().manual_seed(0)
+        return generate(tiny, PROMPT, SIZE, steps=10, guidance_scale=4.0, generator=chance, steady=steady)
+
+    plain, steady = clip([]), clip([word])
+    assert guided_at == list(steady.schedule.timesteps[:3])  # of 10 steps 0.3
+    assert plain.backwards == 0 and steady.backwards >= 3
+    assert not torch.equal(plain.pivot(0), steady.pivot(0)) and not torch.equal(plain.clean, steady.clean)
+    # from where guidance ended, the trajectory replays
+    late = replace(
+        steady,
+        pivots=steady.pivots[3:],
+        schedule=Schedule(steady.schedule.timesteps[3:], steady.schedule.abar[3:]),
+    )
+    torch.testing.assert_close(replay_inversion(tiny, late, pinned=False), steady.clean, rtol=0, atol=5e-5)
+
+
+def test_guidance_ends_with_the_first_step_that_needs_none(tiny: UNet3D, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+
+    def content(backbone: Backbone, latents: Tensor, timestep: float, *given: Any) -> Guided:
+        asked.append(timestep)
+        energy = torch.full((3,), 0.9 if len(asked) == 1 else 0.0)
+        return Guided(latents, energy, energy, 1)
+
+    monkeypatch.setattr(making, "keep_on_track", content)
+    chance = torch.Generator().manual_seed(0)
+    generate(tiny, PROMPT, SIZE, steps=20, guidance_scale=4.0, generator=chance, steady=[(1,)])
+    assert len(asked) == 2
+
+
 def test_numbers_that_are_not_finite_end_it_with_the_remedy(tiny: UNet3D, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiny, "predict", lambda latents, *_: torch.full_like(latents, float("inf")))
     with pytest.raises(ValueError, match=r"--dtype fp32.*--guidance-scale"):
@@ -167,3 +254,20 @@ def test_from_a_model_that_knows_the_data_come_clips_like_the_data() -> None:
     share = data.spread / (a * data.spread**2 + 1 - a) ** 0.5
     assert float(clips[0].mean()) == pytest.approx(data.mean * (1 - share * a**0.5), abs=0.03)
     assert float(clips[0].std()) == pytest.approx(share, rel=0.06)
+
+
+def test_fresh_noise_forgets_what_the_first_noise_fell_short_of() -> None:
+    """The same data from steps that renew their noise: the start, of mean 0 instead of the data's, counts no more, so
+    the clip's mean is the data's where the exact ODE's is not."""
+    data = Gaussian()
+    clip = generate(
+        cast(Backbone, Knowing("epsilon")),
+        PROMPT,
+        Size(4, 32, 32),
+        steps=40,
+        guidance_scale=4.0,
+        eta=1.0,
+        generator=torch.Generator().manual_seed(0),
+    ).clean
+    assert float(clip.mean()) == pytest.approx(data.mean, abs=0.02)
+    assert float(clip.std()) == pytest.approx(data.spread, rel=0.1)

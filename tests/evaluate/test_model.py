@@ -13,9 +13,8 @@ import torch
 from vxedit.backbones.protocol import Size
 from vxedit.backbones.registry import load
 from vxedit.backbones.unet3d import UNet3D
-from vxedit.evaluate import model as measured
+from vxedit.evaluate import sample as sampling
 from vxedit.evaluate.model import attention_share, forward_flops, generated_clips, gradient_share, vae_figures
-from vxedit.job import GenerateSettings
 from vxedit.render.backgrounds import BACKGROUNDS
 from vxedit.render.objects import DRAWINGS
 from vxedit.render.scene import never_trained, random_scene, render
@@ -47,18 +46,18 @@ def test_an_autoencoder_that_loses_nothing_is_perfect(tiny: UNet3D, monkeypatch:
 def test_clips_are_generated_at_the_model_s_own_size_each_from_its_own_seed(
     tiny: UNet3D, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make, asked = measured.generate, []
+    make, asked = sampling.generate, []
 
-    def quickly(*given: Any, steps: int, guidance_scale: float, generator: torch.Generator) -> Any:
-        asked.append((steps, guidance_scale))
+    def quickly(*given: Any, generator: torch.Generator, **how: Any) -> Any:
+        asked.append(how)
         return make(*given, steps=1, guidance_scale=1.0, generator=generator)
 
-    monkeypatch.setattr(measured, "generate", quickly)
+    monkeypatch.setattr(sampling, "generate", quickly)
     (one, two), (same, _), (other, _) = (generated_clips(tiny, 2, seed) for seed in (1, 1, 2))
     assert one.frames.shape == (16, 64, 64, 3) and one.frames.dtype == np.uint8
     assert np.array_equal(one.frames, same.frames)
     assert not np.array_equal(one.frames, two.frames) and not np.array_equal(one.frames, other.frames)
-    assert set(asked) == {(GenerateSettings().steps, GenerateSettings().guidance_scale)}  # as vxedit-gen's
+    assert all(how == {"steps": None, "guidance_scale": None, "eta": None, "steady": []} for how in asked)
 
 
 def test_every_second_generated_pair_was_never_trained(tiny: UNet3D, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +68,7 @@ def test_every_second_generated_pair_was_never_trained(tiny: UNet3D, monkeypatch
         assert size == backbone.native
         return SimpleNamespace(clean=torch.zeros(1, 4, size.frames, 8, 8))
 
-    monkeypatch.setattr(measured, "generate", note)
+    monkeypatch.setattr(sampling, "generate", note)
     told: list[int] = []
     clips = generated_clips(tiny, 6, 0, told.append)
     assert [clip.unseen for clip in clips] == [False, True] * 3 and told == [1, 2, 3, 4, 5, 6]

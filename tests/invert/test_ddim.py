@@ -20,6 +20,7 @@ from vxedit.invert.ddim import (
     invert_ddim,
     mixed_noise,
     noise_of,
+    renewing_step,
     replay,
     same_levels,
     step,
@@ -61,6 +62,32 @@ def test_a_step_keeps_the_clean_latents_and_the_noise_that_it_was_given() -> Non
     torch.testing.assert_close(step(x, eps, 0.3, 0.8), 0.8**0.5 * clean + 0.2**0.5 * eps, rtol=0, atol=1e-12)
     torch.testing.assert_close(clean_of(x, eps, 0.3), clean, rtol=0, atol=1e-12)
     torch.testing.assert_close(step(x, eps, 0.3, 1.0), clean, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
+def test_a_renewing_step_is_that_of_diffusers(eta: float) -> None:
+    from diffusers import DDIMScheduler
+
+    theirs = DDIMScheduler(num_train_timesteps=1000, set_alpha_to_one=False, clip_sample=False)
+    theirs.set_timesteps(10)
+    x, eps, fresh = (MODEL.sample(*SHAPE, seed=seed) for seed in range(3))
+    for t in (901, 501):
+        a, b = (float(theirs.alphas_cumprod[at]) for at in (t, t - 100))
+        wanted = theirs.step(eps, t, x, eta=eta, variance_noise=fresh).prev_sample
+        torch.testing.assert_close(renewing_step(x, eps, fresh, a, b, eta), wanted, rtol=0, atol=1e-5)
+    if eta == 0:
+        torch.testing.assert_close(renewing_step(x, eps, fresh, a, b, eta), step(x, eps, a, b), rtol=0, atol=1e-9)
+
+
+def test_a_replay_makes_its_steps_as_it_is_told() -> None:
+    start, schedule, seen = MODEL.sample(*SHAPE), smooth_schedule(3), []
+
+    def move(x: Tensor, eps: Tensor, i: int) -> Tensor:
+        seen.append(i)
+        return x + eps
+
+    torch.testing.assert_close(replay(lambda x, i: x * 0 + i, start, schedule, move=move), start + 3)
+    assert seen == [0, 1, 2]
 
 
 def test_no_step_changes_nothing() -> None:

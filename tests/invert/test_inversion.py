@@ -136,6 +136,23 @@ def test_an_inversion_goes_through_the_store(tiny: UNet3D, inversion: Inversion,
     assert torch.equal(replay_inversion(tiny, back, pinned=False), replay_inversion(tiny, kept, pinned=False))
 
 
+def test_fresh_noise_goes_through_the_store_and_takes_part_in_the_replay(
+    tiny: UNet3D, inversion: Inversion, tmp_path: Path
+) -> None:
+    fresh = torch.randn(inversion.pivots[1:-1].shape, generator=torch.Generator().manual_seed(0))
+    kept = replace(inversion, eta=0.5, fresh=fresh)
+    store, key = Store(tmp_path), Store.key({"clip": "fresh"})
+    assert store.put(key, *to_tensors(kept))
+    got = store.get(key)
+    assert got is not None
+    back = from_tensors(*got)
+    assert back.eta == 0.5 and back.fresh is not None and torch.equal(back.fresh, fresh)
+    plain, renewed = (replay_inversion(tiny, one, pinned=False) for one in (inversion, back))
+    assert float((plain - renewed).abs().mean()) > 0.01
+    x, eps, last = kept.pivot(1), torch.ones_like(kept.pivot(1)), len(kept.schedule) - 1
+    assert torch.equal(kept.step(x, eps, last), inversion.step(x, eps, last))  # nothing removes what the last adds
+
+
 def test_what_is_missing_in_the_store_is_a_key_error(inversion: Inversion) -> None:
     tensors, meta = to_tensors(inversion)
     for name in meta:

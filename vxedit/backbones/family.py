@@ -87,8 +87,9 @@ def lowered(prompt: str) -> str:
 class Facts:
     """What a model can do. `text_limit`: the columns that its prompts have at most; `prepare` makes of a prompt what
     the model was trained to read, every character staying where it is: only what follows them may be added. `steering`:
-    patterns of the layers whose maps localise best. `shared_noise` and `guidance_scale` as Backbone's. `per_frame`: a
-    text for every frame can be given. `controls`: what its attentions give can be replaced."""
+    patterns of the layers whose maps localise best. `shared_noise`, `guidance_scale`, `steps`, `eta` and `steady` as
+    Backbone's. `per_frame`: a text for every frame can be given. `controls`: what its attentions give can be
+    replaced."""
 
     sizes: Sizes
     levels: Levels
@@ -97,6 +98,9 @@ class Facts:
     steering: tuple[str, ...]
     prepare: Callable[[str], str] = as_it_is
     shared_noise: float = 0.0
+    steps: int = 20
+    eta: float = 0.0
+    steady: bool = False
     per_frame: bool = False
     controls: bool = False
 

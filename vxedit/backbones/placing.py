@@ -49,6 +49,7 @@ class Parts:
         self.dtype: torch.dtype = network.dtype
         self.parameterization: Parameterization = facts.levels.parameterization
         self.shared_noise, self.guidance_scale = facts.shared_noise, facts.guidance_scale
+        self.steps, self.eta, self.steady = facts.steps, facts.eta, facts.steady
         self.per_frame = facts.per_frame
         self.checkpoint_activations = checkpoint_activations
         self.parts = dict(parts)

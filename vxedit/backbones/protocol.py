@@ -131,6 +131,15 @@ class Backbone(Protocol):
     guidance_scale: float
     """The scale of classifier-free guidance that clips are generated at unless another is asked for."""
 
+    steps: int
+    """The steps that clips are generated in unless others are asked for."""
+
+    eta: float
+    """How much of its noise a clip's generation draws anew in each step, 0 (DDIM) to 1 (DDPM), likewise."""
+
+    steady: bool
+    """Whether objects that are moved in its clips are kept on one way while these are generated."""
+
     per_frame: bool
     """Whether `predict` takes embeddings one a frame."""
 

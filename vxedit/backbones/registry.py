@@ -6,13 +6,14 @@ import difflib
 import importlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from vxedit.backbones import tokens
 from vxedit.backbones.families import FAMILIES
+from vxedit.backbones.families.settings import eta, steady, steps
 from vxedit.backbones.family import Facts, Known
 from vxedit.backbones.hub import hub_tree
 from vxedit.backbones.layout import Layout, find_layout
@@ -91,7 +92,7 @@ def outline(model: str, *, revision: str | None = None, allow_pickle: bool = Fal
     """
     place = find(model, revision=revision)
     layout = place.layout(need_weights=False, allow_pickle=allow_pickle)
-    return Outline(place.name, layout, layout.family.facts(layout, place.native))
+    return Outline(place.name, layout, _facts(layout, place))
 
 
 def load(
@@ -127,7 +128,7 @@ def load(
     away = way is not None and way.offload != "none"
     backbone = getattr(importlib.import_module(module), kind).load(
         layout,
-        layout.family.facts(layout, place.native),
+        _facts(layout, place),
         name=place.name,
         device=choose_device("cpu") if away else where,
         dtype=chosen,
@@ -143,6 +144,12 @@ def load(
             backbone.keep_off(where, way.offload)
     made: Backbone = backbone
     return made
+
+
+def _facts(layout: Layout, place: Place) -> Facts:
+    """What the model in `layout` can do."""
+    facts = layout.family.facts(layout, place.native)
+    return replace(facts, steps=steps(layout), eta=eta(layout), steady=steady(layout))
 
 
 def find(model: str, *, revision: str | None = None) -> Place:

@@ -50,19 +50,19 @@ def _files(task: Task) -> None:
 def check_settings(task: Task) -> None:
     """Raises VxeditError for settings that can't be meant: numbers out of range, a path that doesn't parse, a model
     that isn't there, a word that the prompt lacks. What only the clip can tell is left to its job."""
-    from vxedit.checks import check_edit, check_model, plan_words
+    from vxedit.checks import check_edit, check_model, plan_words, sampling
     from vxedit.edit.path import parse_path
     from vxedit.objects import check_place, check_words
 
     job = task.job
     real = isinstance(job, RealJob)
-    stage = job.invert if isinstance(job, RealJob) else job.generate
-    check_edit(job.edit, stage.guidance_scale)
+    check_edit(job.edit, (job.invert if isinstance(job, RealJob) else job.generate).guidance_scale)
     for one in job.objects:
         check_place(one)
         parse_path(one.path)
     described = outline_of(job)
-    described.schedule(stage.steps, invertible=real)
+    how = job.invert if isinstance(job, RealJob) else sampling(job, described.facts)
+    described.schedule(how.steps, invertible=real)
     check_model(described, job.edit, job.words, per_frame=isinstance(job, RealJob) and job.invert.per_frame)
     text = prompt_of(job)
     if isinstance(job, GenJob) and not job.prompt.strip():

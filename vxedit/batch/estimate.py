@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from vxedit.batch.check import outline_of
 from vxedit.batch.log import Entry
 from vxedit.batch.task import Task
 from vxedit.job import RealJob
@@ -26,7 +27,9 @@ class Estimate:
 def steps(task: Task) -> int:
     """The denoising steps of a task, each seed's counted, which its time grows with."""
     job = task.job
-    return task.best_of * (job.invert.steps if isinstance(job, RealJob) else job.generate.steps)
+    if isinstance(job, RealJob):
+        return task.best_of * job.invert.steps
+    return task.best_of * (job.generate.steps or outline_of(job).facts.steps)
 
 
 def estimate(wanted: Sequence[Task], tasks: Iterable[Task], last: Mapping[str, Entry], *, workers: int) -> Estimate:

@@ -35,6 +35,7 @@ STAGES = {
     "offload": ("loading", "offload"),
     "steps": ("generate", "steps"),
     "guidance_scale": ("generate", "guidance_scale"),
+    "eta": ("generate", "eta"),
     "num_frames": ("generate", "num_frames"),
     "size": ("generate", "size"),
     "fps": ("generate", "fps"),
@@ -45,7 +46,7 @@ STAGES = {
     "attention": ("extras", "attention"),
 }
 PLAIN = ("prompt", "model", "device", "dtype", "allow_pickle", "overwrite")
-OF_THE_CLIP = ("prompt", "steps", "guidance_scale", "num_frames", "size", "fps", "seed")
+OF_THE_CLIP = ("prompt", "steps", "guidance_scale", "eta", "steady", "no_steady", "num_frames", "size", "fps", "seed")
 """What a clip that was generated earlier was made of, and can't be had otherwise."""
 
 
@@ -102,7 +103,7 @@ def job_of(ctx: click.Context) -> GenJob:
         clash = [key for key in OF_THE_CLIP if key in typed]
         if clash:
             raise UsageError(
-                f"--original fixes the clip's {clash[0].replace('_', ' ')}: leave it out, or generate a new clip"
+                f"--original fixes the clip's {clash[0].removeprefix('no_').replace('_', ' ')}: leave it out, or generate a new clip"
             )
         job = from_original(ctx.params["original"])
         given = {key: value for key, value in given.items() if key in typed}
@@ -117,6 +118,10 @@ def job_of(ctx: click.Context) -> GenJob:
 def overlay(job: GenJob, given: dict[str, Any]) -> GenJob:
     """`job` with the settings of `given` put in their places."""
     job = settled(job, given, PLAIN, STAGES)
+    if given.get("steady") and given.get("no_steady"):
+        raise UsageError("--steady keeps a word's object on its way and --no-steady none: give one of them")
+    if given.get("steady") or given.get("no_steady"):
+        job = replace(job, generate=replace(job.generate, steady=tuple(given.get("steady") or ())))
     words = words_of(given, job.words)
     objects = objects_of(given, job.objects, words) if given.get("obj") or words or given.get("path") else ()
     source = job.original or Path(named_after(job.prompt))

@@ -182,7 +182,7 @@ def sampling(defaults: InvertSettings | GenerateSettings, *, steps: str, scale: 
             type=click.IntRange(min=1),
             metavar="N",
             default=defaults.steps,
-            show_default=True,
+            show_default="the model's own" if defaults.steps is None else True,
             help=f"Denoising steps{steps}.",
         ),
         click.option(
@@ -209,6 +209,20 @@ effort = group(
 
 generate = group(
     sampling(GenerateSettings(), steps="", scale="no prompt"),
+    click.option(
+        "--eta",
+        type=Number(0, 1),
+        metavar="E",
+        help="How much of its noise each step draws anew: 0 none (DDIM), 1 as much as DDPM. [default: the model's own]",
+    ),
+    click.option(
+        "--steady",
+        multiple=True,
+        metavar="WORD",
+        help="Keep this word's object on one way through the clip while it is generated; may be given several times. "
+        "[default: what --obj names, where the model needs it]",
+    ),
+    click.option("--no-steady", is_flag=True, help="Keep none."),
     click.option("--num-frames", type=click.IntRange(min=1), metavar="N", help="Frames. [default: the model's own]"),
     click.option("--size", type=SIZE, help="Width and height in pixels. [default: the model's own]"),
     click.option("--fps", type=FPS, help="Frames a second of the clip that is written. [default: 8]"),

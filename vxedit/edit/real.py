@@ -31,7 +31,6 @@ from vxedit.edit.sharing import Cover, SharingSettings
 from vxedit.edit.task import Edited, Task
 from vxedit.edit.transport import carry_noise, refill_noise
 from vxedit.edit.word_control import TakeoverSettings
-from vxedit.invert.ddim import step
 
 
 @dataclass(frozen=True)
@@ -212,8 +211,8 @@ def anchor_weight(done: float, how: Recipe) -> float:
 
 
 def _run(task: Task, how: Recipe, region: Region, scene: Scene, anchors: _Anchors) -> Edited:
-    inversion, schedule = task.inversion, task.inversion.schedule
-    count = len(schedule)
+    inversion = task.inversion
+    count = len(inversion.schedule)
     cover = _cover(task, scene) if how.parts.sharing else None
     branch = Branch(task, how.weights, how.words, scale=how.guidance_scale, cover=cover, sharing=how.sharing)
     first = count - max(1, round(how.start * count))
@@ -234,7 +233,7 @@ def _run(task: Task, how: Recipe, region: Region, scene: Scene, anchors: _Anchor
             result = guide(branch.energy(i), x, allowed, how.guidance)
             x, guided = result.latents, guided + result.passes
             before, after = result.before if before is None else before, result.after
-        x = step(x, branch.noise(x, i, source), schedule.abar[i], schedule.abar[i + 1])
+        x = inversion.step(x, branch.noise(x, i, source), i)
         if how.parts.anchor and how.parts.transport:
             pull = anchor_weight((i + 1) / count, how)
             if pull > 0:

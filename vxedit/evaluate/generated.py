@@ -11,11 +11,11 @@ from vxedit.backbones.protocol import Backbone
 from vxedit.backbones.registry import Outline
 from vxedit.backbones.tokens import columns
 from vxedit.clip import Clip
-from vxedit.edit.generate import generate
 from vxedit.edit.locate import grown
 from vxedit.edit.path import parse_path
 from vxedit.evaluate.case import FPS
 from vxedit.evaluate.edits import AWAY, Way, side_ratio, tflop
+from vxedit.evaluate.sample import sample
 from vxedit.invert.inversion import Inversion
 from vxedit.job import GenerateSettings
 from vxedit.make import Brief, Clock, Outcome, edit_frames
@@ -55,7 +55,6 @@ class Drawn:
 
 def drawn(backbone: Backbone, seed: int, how: GenerateSettings | None = None) -> Drawn:
     """Generate the clip of a seed, one object over one background; odd seeds take pairs that training never saw."""
-    how = how or GenerateSettings()
     rng = np.random.default_rng([seed, 3])
     pairs = [
         (name, place) for name in DRAWINGS for place in BACKGROUNDS if never_trained(name, place) == bool(seed % 2)
@@ -64,10 +63,7 @@ def drawn(backbone: Backbone, seed: int, how: GenerateSettings | None = None) ->
     prompt = f"{'an' if name[0] in 'aeiou' else 'a'} {name} over {place}"
     ends = rng.uniform(0.25, 0.75, (2, 2))
     path = " ".join(f"{when}:{x:.3f},{y:.3f}" for when, (x, y) in zip(("0%", "100%"), ends, strict=True))
-    chance = torch.Generator().manual_seed(seed)
-    made = generate(
-        backbone, prompt, backbone.native, steps=how.steps, guidance_scale=how.guidance_scale, generator=chance
-    )
+    made = sample(backbone, prompt, name, torch.Generator().manual_seed(seed), how)
     frames = backbone.decode(made.clean, backbone.native.frames)
     again = backbone.decode(backbone.encode(frames), len(frames))
     return Drawn(seed, name, place, bool(seed % 2), path, made, frames, again, detect(frames, name))

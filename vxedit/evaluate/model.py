@@ -13,9 +13,8 @@ from vxedit.backbones.protocol import Backbone
 from vxedit.backbones.tokens import columns
 from vxedit.edit.attention import attention_maps
 from vxedit.edit.energy import inside_share
-from vxedit.edit.generate import generate
 from vxedit.edit.region import to_cells
-from vxedit.job import GenerateSettings
+from vxedit.evaluate.sample import sample
 from vxedit.render.backgrounds import BACKGROUNDS, HELD_OUT, photo_crop
 from vxedit.render.objects import DRAWINGS
 from vxedit.render.scene import never_trained, random_scene, render
@@ -112,15 +111,7 @@ def generated_clips(
         name, place = pool[int(rng.integers(len(pool)))]
         article = "an" if name[0] in "aeiou" else "a"
         chance = torch.Generator().manual_seed(seed * 1000 + k)
-        how = GenerateSettings()
-        made = generate(
-            backbone,
-            f"{article} {name} over {place}",
-            backbone.native,
-            steps=how.steps,
-            guidance_scale=how.guidance_scale,
-            generator=chance,
-        )
+        made = sample(backbone, f"{article} {name} over {place}", name, chance)
         frames = backbone.decode(made.clean, backbone.native.frames)
         clips.append(Drawn(name, place, k % 2 == 1, frames))
         if progress:

@@ -1,4 +1,4 @@
-"""Deterministic diffusion steps between noise levels, in both directions, and the inversion and replay made of them.
+"""Diffusion steps between noise levels, in both directions, and the inversion and replay made of them.
 
 Notation: `a` and `b` are the cumulative signal shares (abar) of the level a step starts from and of the one it ends at.
 """
@@ -16,6 +16,9 @@ from vxedit.backbones.protocol import Parameterization, Schedule
 Predict = Callable[[Tensor, float, float], Tensor]
 """The noise in latents at a timestep and its abar: (x (B, C, f, h, w), t, abar) -> same shape."""
 
+Move = Callable[[Tensor, Tensor, int], Tensor]
+"""Latents and their noise (B, C, f, h, w) at step i -> the latents at the level that it ends at."""
+
 
 def coefficients(a: float, b: float) -> tuple[float, float]:
     """A and B of x_b = A x_a + B eps (Song et al. 2021, eq. 12 with eta 0). Swapping a and b gives the exact
@@ -28,6 +31,13 @@ def step(x: Tensor, eps: Tensor, a: float, b: float) -> Tensor:
     """Take latents from level a to level b along the noise eps; the same rule denoises (b > a) and inverts (b < a)."""
     scale, shift = coefficients(a, b)
     return scale * x + shift * eps
+
+
+def renewing_step(x: Tensor, eps: Tensor, fresh: Tensor, a: float, b: float, eta: float) -> Tensor:
+    """`step` to less noise (b > a) that puts the unit noise `fresh` in the place of a part of eps: with eta 1 as much
+    as DDPM's posterior asks for, with 0 none (Song et al. 2021, eq. 12 and 16)."""
+    sigma = eta * ((1 - b) / (1 - a) * (1 - a / b)) ** 0.5
+    return b**0.5 * clean_of(x, eps, a) + (1 - b - sigma**2) ** 0.5 * eps + sigma * fresh
 
 
 def noise_of(output: Tensor, x: Tensor, abar: float, parameterization: Parameterization) -> Tensor:
@@ -96,14 +106,17 @@ def replay(
     schedule: Schedule,
     *,
     pivots: Sequence[Tensor] | None = None,
+    move: Move | None = None,
 ) -> Tensor:
-    """Regenerate from `start`: `predict(x, i)` gives step i's noise. With `pivots`, every step begins at its own pivot
-    and what the step misses is added back, so the last latents are the inverted ones exactly (Ju et al. 2024)."""
+    """Regenerate from `start`: `predict(x, i)` gives step i's noise, `move` makes the step (None: `step`). With
+    `pivots`, every step begins at its own pivot and what the step misses is added back, so the last latents are the
+    inverted ones exactly (Ju et al. 2024)."""
     x = start
     for i in range(len(schedule)):
         if pivots is not None:
             x = pivots[i]
-        x = step(x, predict(x, i), schedule.abar[i], schedule.abar[i + 1])
+        eps = predict(x, i)
+        x = move(x, eps, i) if move else step(x, eps, schedule.abar[i], schedule.abar[i + 1])
     return x if pivots is None else x + (pivots[-1] - x)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vxedit.backbones.protocol import Backbone, Schedule
-from vxedit.invert.ddim import guided, invert_ddim, noise_of, replay, same_levels
+from vxedit.invert.ddim import guided, invert_ddim, noise_of, renewing_step, replay, same_levels, step
 from vxedit.invert.null_text import optimise
 from vxedit.job import InvertSettings
 
@@ -25,6 +25,8 @@ class Inversion:
 
     `pivots` (N + 1, C, f, h, w): entry i lies at level `schedule.abar[i]`, most noise first, the clean latents last.
     `null` (N, L, D) or (N, f, L, D) embeddings for `settings.guidance_scale`, or None where there was no optimisation.
+    `fresh` (N - 1, C, f, h, w), where a clip was generated with an `eta` above 0: the unit noise that every step but
+    the last one added.
     """
 
     pivots: Tensor
@@ -34,6 +36,8 @@ class Inversion:
     settings: InvertSettings
     forwards: int = 0
     backwards: int = 0
+    eta: float = 0.0
+    fresh: Tensor | None = None
 
     @property
     def clean(self) -> Tensor:
@@ -47,6 +51,14 @@ class Inversion:
         """The noise (1, C, f, h, w) that the pivot at level i holds beside the clean latents."""
         a = self.schedule.abar[i]
         return (self.pivot(i) - a**0.5 * self.clean) / max((1 - a) ** 0.5, 1e-6)
+
+    def step(self, x: Tensor, eps: Tensor, i: int) -> Tensor:
+        """Take latents (B, C, f, h, w) and their noise through step i as the trajectory went through it: with the same
+        fresh noise, if any."""
+        a, b = self.schedule.abar[i], self.schedule.abar[i + 1]
+        if self.fresh is None or i == len(self.fresh):
+            return step(x, eps, a, b)
+        return renewing_step(x, eps, self.fresh[i : i + 1], a, b, self.eta)
 
 
 class Denoiser:
@@ -143,7 +155,9 @@ def invert(
 def replay_inversion(backbone: Backbone, inversion: Inversion, *, pinned: bool) -> Tensor:
     """Regenerate the inverted latents (1, C, f, h, w) with no edit: honest, or pinned to the trajectory."""
     pivots = [inversion.pivot(i) for i in range(len(inversion.pivots))] if pinned else None
-    return replay(denoiser(backbone, inversion), inversion.pivot(0), inversion.schedule, pivots=pivots)
+    return replay(
+        denoiser(backbone, inversion), inversion.pivot(0), inversion.schedule, pivots=pivots, move=inversion.step
+    )
 
 
 def to_tensors(inversion: Inversion) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -151,7 +165,7 @@ def to_tensors(inversion: Inversion) -> tuple[dict[str, Tensor], dict[str, Any]]
     tensors = {"pivots": inversion.pivots}
     if inversion.null is not None:
         tensors["null"] = inversion.null
-    meta = {
+    meta: dict[str, Any] = {
         "timesteps": inversion.schedule.timesteps,
         "abar": inversion.schedule.abar,
         "prompt": inversion.prompt,
@@ -159,6 +173,8 @@ def to_tensors(inversion: Inversion) -> tuple[dict[str, Tensor], dict[str, Any]]
         "forwards": inversion.forwards,
         "backwards": inversion.backwards,
     }
+    if inversion.fresh is not None:
+        tensors["fresh"], meta["eta"] = inversion.fresh, inversion.eta
     return tensors, meta
 
 
@@ -173,4 +189,6 @@ def from_tensors(tensors: dict[str, Tensor], meta: dict[str, Any]) -> Inversion:
         InvertSettings(**meta["settings"]),
         meta["forwards"],
         meta["backwards"],
+        meta["eta"] if "fresh" in tensors else 0.0,
+        tensors.get("fresh"),
     )

@@ -28,6 +28,10 @@ SHARED_NOISE = 0.85
 GUIDANCE_SCALE = 3.5
 """Of 2, 2.5, 3 and 3.5 the one at which a detector finds the object in most frames of 16 generated clips."""
 
+STEPS, ETA = 40, 1.0
+"""Of 20 and 40 steps, without fresh noise and with DDPM's, the pair at which a detector finds the object in most frames
+of those clips and of 16 more."""
+
 PACKAGE = Path(__file__).resolve().parent.parent / "backbones" / "embedded"
 
 
@@ -176,6 +180,9 @@ def export(work: Path, out: Path) -> None:
             "steering_layers": STEERING,
             "shared_noise": SHARED_NOISE,
             "guidance_scale": GUIDANCE_SCALE,
+            "steps": STEPS,
+            "eta": ETA,
+            "steady": True,
         },
     }
     (out / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")

@@ -1,8 +1,8 @@
 """What every family reads of a model's files in the same way. Nothing here needs torch.
 
 model_index.json may say under "vxedit": `frames`, `height` and `width`, what the model was trained on; `max_frames`,
-the longest clip in one piece; `steering_layers`, patterns of the layers whose maps localise best; `guidance_scale`, the
-one that it generates at.
+the longest clip in one piece; `steering_layers`, patterns of the layers whose maps localise best; `guidance_scale`,
+`steps` and `eta`, those that it generates at; `steady`, whether it needs help to keep an object on one way.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from vxedit.backbones.family import Facts
 from vxedit.backbones.protocol import Size
 from vxedit.errors import ModelError
 
@@ -50,6 +51,34 @@ def guidance_scale(layout: Layout, usual: float) -> float:
             "or leave it out"
         )
     return float(given)
+
+
+def steps(layout: Layout) -> int:
+    """How many steps the model generates in, unless others are asked for. Raises ModelError as `native_size`."""
+    return _whole(layout, "steps", Facts.steps)
+
+
+def eta(layout: Layout) -> float:
+    """How much of the noise each of those steps draws anew, 0 (DDIM) to 1 (DDPM): none unless the settings say so.
+    Raises ModelError where they give something else."""
+    given = layout.settings.get("eta", Facts.eta)
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given <= 1:
+        raise ModelError(
+            f'{layout.tree}: model_index.json has eta {given!r} under "vxedit": give a number from 0 to 1, or leave it '
+            "out"
+        )
+    return float(given)
+
+
+def steady(layout: Layout) -> bool:
+    """Whether objects are kept on one way while clips are generated. Raises ModelError for anything but true or
+    false."""
+    given = layout.settings.get("steady", Facts.steady)
+    if not isinstance(given, bool):
+        raise ModelError(
+            f'{layout.tree}: model_index.json has steady {given!r} under "vxedit": give true or false, or leave it out'
+        )
+    return given
 
 
 def refuse_pictures(layout: Layout, taken: int, given: int, *, instead: str) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vxedit.backbones.protocol import Control
 from vxedit.edit.task import Edited, Task, everywhere
-from vxedit.invert.ddim import guided, step
+from vxedit.invert.ddim import guided
 from vxedit.invert.inversion import Denoiser, denoiser
 
 
@@ -29,12 +29,11 @@ def regenerate(
 
     `unconditional`: the control of the pass without the prompt; None: the same.
     """
-    schedule = task.inversion.schedule
     denoise = denoiser(task.backbone, task.inversion)
-    x, count = start, len(schedule)
+    x, count = start, len(task.inversion.schedule)
     for i in range(count):
         eps = _ruled(denoise, x, i, control, unconditional) if i < under_control else denoise(x, i)
-        x = step(x, eps, schedule.abar[i], schedule.abar[i + 1])
+        x = task.inversion.step(x, eps, i)
         task.tell(i + 1, count)
     return Edited(
         latents=x,

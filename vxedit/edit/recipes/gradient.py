@@ -11,7 +11,6 @@ from torch import Tensor
 from vxedit.edit.guidance import Energy
 from vxedit.edit.recipes.controlled import first_steps
 from vxedit.edit.task import Edited, Task, everywhere
-from vxedit.invert.ddim import step
 from vxedit.invert.inversion import Denoiser
 
 
@@ -39,8 +38,7 @@ def regenerate(task: Task, denoise: Denoiser, steer: Steer) -> Edited:
     Energies: before anything was moved, and those that the last gradient pass found. Early-stopped passes without a
     gradient count among `forwards`.
     """
-    schedule, count = task.inversion.schedule, len(task.inversion.schedule)
-    x = task.inversion.pivot(0)
+    x, count = task.inversion.pivot(0), len(task.inversion.schedule)
     before = after = None
     forwards = passes = 0
     for i in range(count):
@@ -52,7 +50,7 @@ def regenerate(task: Task, denoise: Denoiser, steer: Steer) -> Edited:
         eps = denoise(x, i)
         if steered is not None and steered.score is not None:
             eps = eps + steered.score
-        x = step(x, eps, schedule.abar[i], schedule.abar[i + 1])
+        x = task.inversion.step(x, eps, i)
         task.tell(i + 1, count)
     return Edited(x, None, None, everywhere(task), None, before, after, denoise.forwards + forwards, passes)
 
