@@ -107,6 +107,21 @@ def test_with_no_part_at_all_it_is_an_honest_replay(editor: Editor) -> None:
     assert (edited.forwards, edited.guided) == (2 * STEPS, 0)
 
 
+def renewed(inversion: Inversion) -> Inversion:
+    """The same trajectory, each of whose steps adds fresh noise."""
+    noise = torch.randn(inversion.pivots[1:-1].shape, generator=torch.Generator().manual_seed(0))
+    return replace(inversion, eta=1.0, fresh=noise)
+
+
+def test_fresh_noise_that_the_source_s_steps_added_is_added_again(
+    tiny: UNet3D, inversion: Inversion, truth: Rendered, found: Located
+) -> None:
+    editor = Editor(tiny, renewed(inversion), truth, found)
+    edited = editor(Recipe(start=1.0, parts=NOTHING))
+    assert torch.equal(edited.latents, replay_inversion(tiny, editor.inversion, pinned=False))
+    assert (edited.latents - replay_inversion(tiny, inversion, pinned=False)).abs().mean() > 0.01
+
+
 def test_at_scale_one_it_takes_half_the_passes_and_stays_nearer(editor: Editor) -> None:
     """Uni-Inv's replay without guidance is the inversion's own, up to its small error."""
     plain = editor(Recipe(start=1.0, guidance_scale=1.0, parts=NOTHING))

@@ -102,9 +102,8 @@ def job_of(ctx: click.Context) -> GenJob:
     if ctx.params["original"] is not None:
         clash = [key for key in OF_THE_CLIP if key in typed]
         if clash:
-            raise UsageError(
-                f"--original fixes the clip's {clash[0].removeprefix('no_').replace('_', ' ')}: leave it out, or generate a new clip"
-            )
+            what = clash[0].removeprefix("no_").replace("_", " ")
+            raise UsageError(f"--original fixes the clip's {what}: leave it out, or generate a new clip")
         job = from_original(ctx.params["original"])
         given = {key: value for key, value in given.items() if key in typed}
     else:

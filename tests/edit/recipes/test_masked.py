@@ -17,14 +17,14 @@ from vxedit.backbones.protocol import Attention, AttentionCall, AttentionKind, C
 from vxedit.backbones.tokens import columns as columns_of_word
 from vxedit.backbones.unet3d import UNet3D
 from vxedit.edit.locate import Located
-from vxedit.edit.recipes import freetraj, peekaboo, trailblazer
-from vxedit.edit.recipes.controlled import first_steps
+from vxedit.edit.recipes import freetraj, gradient, peekaboo, trailblazer
+from vxedit.edit.recipes.controlled import first_steps, regenerate
 from vxedit.edit.recipes.masked import RECIPES
 from vxedit.edit.recipes.names import NAMES
 from vxedit.edit.recipes.places import bells, columns_of, on_tokens, places
 from vxedit.edit.recipes.published import Published
 from vxedit.edit.task import Subject, Task
-from vxedit.invert.inversion import invert, replay_inversion
+from vxedit.invert.inversion import denoiser, invert, replay_inversion
 from vxedit.job import InvertSettings
 
 STEPS, FRAMES = 4, 3
@@ -330,6 +330,17 @@ def test_a_recipe_changes_the_clip_as_it_is_asked_and_leaves_the_model_as_before
     ball, burger = task.subjects
     elsewhere = replace(task, subjects=(replace(ball, targets=ball.targets - 0.3), burger))
     assert float((edited.latents - recipe.run(elsewhere).latents).abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["control", "gradient"])
+def test_without_a_change_to_anything_the_clip_is_made_again_fresh_noise_and_all(task: Task, kind: str) -> None:
+    noise = torch.randn(task.inversion.pivots[1:-1].shape, generator=torch.Generator().manual_seed(0))
+    task = replace(task, inversion=replace(task.inversion, eta=1.0, fresh=noise))
+    if kind == "control":
+        edited = regenerate(task, task.inversion.pivot(0), 1, lambda call: None)
+    else:
+        edited = gradient.regenerate(task, denoiser(task.backbone, task.inversion), lambda x, i: None)
+    assert torch.equal(edited.latents, replay_inversion(task.backbone, task.inversion, pinned=False))
 
 
 def test_the_recipes_have_their_names_and_papers() -> None:
