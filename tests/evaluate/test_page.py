@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,10 +27,11 @@ def keep(
     *,
     identity: str = "m",
     dtype: str = "float32",
+    steps: int = 20,
 ) -> None:
     file = folder / kind / f"{seed:04d}" / f"{way.replace(' ', '-')}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
-    facts = {"identity": identity, "dtype": dtype, "steps": 20, "kind": kind, "seed": seed, "way": way}
+    facts = {"identity": identity, "dtype": dtype, "steps": steps, "kind": kind, "seed": seed, "way": way}
     file.write_text(json.dumps({**facts, "figures": figures}))
     if "miou" in figures:
         write_png(file.with_suffix(".png"), np.full((96, 576, 3), 40 * seed % 256, np.uint8), overwrite=True)
@@ -49,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_page_says_where_vxedit_is_ahead_and_where_not(folder: Path, tmp_path: Path) -> None:
     text = page(read_kept(folder), tmp_path / "pictures", "scripts/results")
-    assert "20 steps, the network in float32" in text
+    assert "number of steps, the network in float32" in text and "In 20 steps." in text
     assert text.count("ahead of all, no interval overlaps") == 4 and "not clearly ahead" not in text
     for seed in range(4):
         keep(folder, "real", seed, RECIPES[1].name, {**BAD, "ghost": 0.019 + 0.001 * seed})
@@ -86,7 +88,8 @@ def test_pictures_show_the_best_the_median_and_the_worst(folder: Path, tmp_path:
 def test_several_models_or_none_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="0 models"):
         read_kept(tmp_path / "empty")
-    for other in ({"identity": "other"}, {"dtype": "bfloat16"}):
+    others: list[dict[str, Any]] = [{"identity": "other"}, {"dtype": "bfloat16"}, {"steps": 40}]
+    for other in others:
         keep(folder, "real", 7, OURS.name, GOOD, **other)
         with pytest.raises(InputError, match="2 models or settings"):
             read_kept(folder)
@@ -110,3 +113,10 @@ def test_what_was_not_measured_has_no_heading(folder: Path, tmp_path: Path) -> N
             file.unlink()
     text = page(read_kept(folder), tmp_path / "pictures", "scripts/results")
     assert f"### Against {PERFECT}" in text and "published recipes" not in text
+
+
+def test_generated_clips_may_take_other_steps_than_inverted_ones(folder: Path, tmp_path: Path) -> None:
+    keep(folder, "generated", 0, OURS.name, GOOD, steps=40)
+    text = page(read_kept(folder), tmp_path / "pictures", "scripts/results")
+    real, generated = text.split("## Generated clips")
+    assert "In 20 steps." in real and "In 40 steps." in generated and "In 20 steps." not in generated

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 
 from vxedit.edit.locate import Located
 from vxedit.evaluate import trials as measured
-from vxedit.evaluate.case import crossing
+from vxedit.evaluate.case import case, crossing
 from vxedit.evaluate.edits import OURS, PERFECT, RECIPES, WAYS, Way, side_ratio
 from vxedit.evaluate.trials import Trial, run, shard, trials
 from vxedit.job import InvertSettings
@@ -41,7 +42,7 @@ def test_shares_of_the_work_leave_nothing_out_and_part_no_seed() -> None:
 class Bench:
     """Stands for the model and the editing; counts what it was asked for."""
 
-    identity, dtype = "model", torch.bfloat16
+    identity, dtype, steps = "model", torch.bfloat16, 9
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.edits: list[str] = []
@@ -105,6 +106,17 @@ def test_trials_of_one_clip_share_its_inversion(tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "real" / "0002" / "replay.json").exists()
     run(bench, None, [Trial("crossing", 2, (OURS,))], InvertSettings(steps=2), tmp_path, lambda _: None)  # type: ignore[arg-type]
     assert bench.inversions == 3  # a crossing is another clip
+
+
+def test_a_generated_clip_takes_the_model_s_own_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench: Any = Bench(monkeypatch)
+    one = SimpleNamespace(made=SimpleNamespace(clean=None), frames=case(3).clip.frames)
+    monkeypatch.setattr(measured, "drawn", lambda backbone, seed: one)
+    monkeypatch.setattr(measured, "drawn_figures", lambda drawn: {"found": 1.0})
+    monkeypatch.setattr(measured, "measure_twin", lambda *a, **k: (_standing(case(3)), {"miou": 0.5}))
+    run(bench, None, [Trial("generated", 3, (OURS,))], InvertSettings(steps=2), tmp_path, lambda _: None)  # type: ignore[arg-type]
+    for name in (OURS.name, "original"):
+        assert json.loads((tmp_path / "generated" / "0003" / f"{name}.json").read_text())["steps"] == 9
 
 
 def test_crossing_objects_change_places() -> None:

@@ -43,30 +43,33 @@ CLAIMED = ("cd_all", "miou", "ghost", "background_db")
 
 @dataclass(frozen=True)
 class Kept:
-    """Every measurement in a folder: by kind of trial. `identity`, `dtype`, `steps`: the one model, its network's
-    precision, and the number of steps."""
+    """Every measurement in a folder: by kind of trial. `identity`, `dtype`: the one model and its network's precision;
+    `steps`: how many a kind's edits took."""
 
     kinds: dict[str, Found]
     identity: str
     dtype: str
-    steps: int
+    steps: dict[str, int]
     folder: Path
 
 
 def read_kept(folder: Path) -> Kept:
     """The measurements that `trials.run` left. Raises InputError where they are of none or several models."""
     kinds: dict[str, Found] = {}
-    facts = set()
+    facts: set[tuple[str, str]] = set()
+    steps: dict[str, set[int]] = {}
     for file in sorted(folder.glob("*/*/*.json")):
         row: dict[str, Any] = json.loads(file.read_text())
-        facts.add((row["identity"], row["dtype"], row["steps"]))
+        facts.add((row["identity"], row["dtype"]))
+        steps.setdefault(row["kind"], set()).add(int(row["steps"]))
         figures = {name: math.nan if value is None else float(value) for name, value in row["figures"].items()}
         kinds.setdefault(row["kind"], {}).setdefault(row["way"], {})[int(row["seed"])] = figures
-    if len(facts) != 1:
+    several = max(len(facts), *(len(counts) for counts in steps.values()), 0)
+    if several != 1:
         raise InputError(
-            f"{folder} holds measurements of {len(facts)} models or settings; one page is of one: take a new folder"
+            f"{folder} holds measurements of {several} models or settings; one page is of one: take a new folder"
         )
-    return Kept(kinds, *facts.pop(), folder)
+    return Kept(kinds, *facts.pop(), {kind: counts.pop() for kind, counts in steps.items()}, folder)
 
 
 def page(kept: Kept, pictures: Path, command: str) -> str:
@@ -74,9 +77,9 @@ def page(kept: Kept, pictures: Path, command: str) -> str:
     parts = [
         "# Results\n",
         f"Written by `{command}` from measurements alone. Means with 95 % bootstrap intervals over clips; every way "
-        f"sees the same clips, seeds and {kept.steps} steps, the network in {kept.dtype}. The clips come from seeds "
-        "that training never saw; the detector knows the renderer's templates and no model. A published recipe runs "
-        "with its paper's constants on the embedded model, which is not the model it was published on: this compares "
+        f"sees the same clips, seeds and number of steps, the network in {kept.dtype}. The clips come from seeds that "
+        "training never saw; the detector knows the renderer's templates and no model. A published recipe runs with "
+        "its paper's constants on the embedded model, which is not the model it was published on: this compares "
         "mechanisms, not papers.\n",
         _legend(),
     ]
@@ -102,7 +105,7 @@ def _legend() -> str:
 
 def _section(kept: Kept, kind: str, title: str, pictures: Path) -> str:
     found = kept.kinds[kind]
-    parts = [f"## {title}\n"]
+    parts = [f"## {title}\n", f"In {kept.steps[kind]} steps.\n"]
     if kind == "real":
         parts += [_replay(found), _compare(found, RECIPES)]
         if any(way.name in found for way in ABLATIONS):

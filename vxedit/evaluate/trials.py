@@ -83,7 +83,7 @@ def run(
         facts = {
             "identity": backbone.identity,
             "dtype": str(backbone.dtype).removeprefix("torch."),
-            "steps": how.steps,
+            "steps": backbone.steps if trial.kind == "generated" else how.steps,
             "kind": trial.kind,
             "seed": trial.seed,
         }
