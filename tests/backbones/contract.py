@@ -18,13 +18,14 @@ from tests.footage import write_footage
 from vxedit.backbones.memory.needs import Way
 from vxedit.backbones.memory.offload import Shelf
 from vxedit.backbones.placing import Parts
-from vxedit.backbones.protocol import Backbone
+from vxedit.backbones.protocol import Backbone, Size
 from vxedit.backbones.registry import load, outline
 from vxedit.backbones.tokens import columns
 from vxedit.edit.attention import attention_maps, capture
 from vxedit.edit.energy import box_energy, rasterise
+from vxedit.edit.generate import generate
 from vxedit.edit.guidance import GuidanceSettings, guide
-from vxedit.invert.inversion import from_tensors, invert, replay_inversion, to_tensors
+from vxedit.invert.inversion import Inversion, from_tensors, invert, replay_inversion, to_tensors
 from vxedit.invert.store import Store
 from vxedit.io.read import read_video
 from vxedit.job import InvertSettings, RealJob, Selection
@@ -238,6 +239,22 @@ class FamilyContract:
         everywhere = torch.ones(1, 1, *self.latents[2:])
         result = guide(energy, self.noisy(), everywhere, GuidanceSettings(iterations=6, rate=0.1, enough=0.0))
         assert bool((result.after < result.before).all())
+
+    def test_a_clip_is_generated_with_fresh_noise_and_its_object_kept_on_its_way(self, backbone: Backbone) -> None:
+        def made(eta: float, steady: list[tuple[int, ...]]) -> Inversion:
+            chance = torch.Generator().manual_seed(0)
+            size = Size(*self.clip)
+            return generate(
+                backbone, PROMPT, size, steps=4, guidance_scale=2.0, generator=chance, eta=eta, steady=steady
+            )
+
+        plain, renewed, steady = made(0.0, []), made(1.0, []), made(1.0, [self.burger(backbone)])
+        for clip in (plain, renewed, steady):
+            assert clip.clean.shape == self.latents and bool(clip.pivots.isfinite().all())
+        assert torch.equal(plain.pivot(0), renewed.pivot(0)) and not torch.equal(plain.clean, renewed.clean)
+        assert steady.backwards > 0 and not torch.equal(steady.pivot(0), renewed.pivot(0))
+        replayed = replay_inversion(backbone, renewed, pinned=False)
+        torch.testing.assert_close(replayed, renewed.clean, rtol=1e-3, atol=1e-3)
 
     def test_a_clip_is_edited_from_file_to_file(self, folder: Path, backbone: Backbone, tmp_path: Path) -> None:
         """The whole way, with a clip of a length that the model is not made for."""

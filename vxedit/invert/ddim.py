@@ -37,7 +37,8 @@ def renewing_step(x: Tensor, eps: Tensor, fresh: Tensor, a: float, b: float, eta
     """`step` to less noise (b > a) that puts the unit noise `fresh` in the place of a part of eps: with eta 1 as much
     as DDPM's posterior asks for, with 0 none (Song et al. 2021, eq. 12 and 16)."""
     sigma = eta * ((1 - b) / (1 - a) * (1 - a / b)) ** 0.5
-    return b**0.5 * clean_of(x, eps, a) + (1 - b - sigma**2) ** 0.5 * eps + sigma * fresh
+    left = max(0.0, 1 - b - sigma**2)  # nothing is left where a is 0, which rounding may take for less
+    return b**0.5 * clean_of(x, eps, a) + left**0.5 * eps + sigma * fresh
 
 
 def noise_of(output: Tensor, x: Tensor, abar: float, parameterization: Parameterization) -> Tensor:
