@@ -195,8 +195,10 @@ def test_an_original_whose_object_was_kept_on_its_way_is_made_again_bit_for_bit(
 ) -> None:
     """Whatever is edited then, the word that was kept is in the record, as is how much noise was fresh."""
     how = replace(bench.job.generate, eta=1.0, steady=("ball",))
-    bench(generate=how, output=bench.folder / "first.mp4")
-    bench(output=bench.folder / "plain.mp4")
+    steady = bench(generate=how, output=bench.folder / "first.mp4")
+    plain = bench(output=bench.folder / "plain.mp4")
+    spent = [result.record["cost"]["generate_gradient_passes"] for result in (steady, plain)]
+    assert spent[0] > 0 and spent[1] == 0
     assert not np.array_equal(handed["first-original.mp4"], handed["plain-original.mp4"])
     job = from_original(bench.folder / "first.json")
     assert job.generate == how

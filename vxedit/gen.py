@@ -246,7 +246,7 @@ def _make(planned: GenPlan, backbone: Backbone, clock: Clock, progress: Progress
         "prompt": {"text": job.prompt, "origin": "given"},
         "original_sha256": digest,
     }
-    spent = {"generate_forwards": made.forwards}
+    spent = {"generate_forwards": made.forwards, "generate_gradient_passes": made.backwards}
     if not planned.edits:
         record = {**common, "cost": spent | cost(None, clock), "warnings": warnings}
         _write_alone(planned, frames, record)
