@@ -44,13 +44,7 @@ def steering(layout: Layout, usual: Sequence[str] = ()) -> tuple[str, ...]:
 def guidance_scale(layout: Layout, usual: float) -> float:
     """The scale of classifier-free guidance that the model generates at, 1 to 20: `usual`, the authors' own, unless the
     settings say otherwise. Raises ModelError where they give something else."""
-    given = layout.settings.get("guidance_scale", usual)
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or not 1 <= given <= 20:
-        raise ModelError(
-            f'{layout.tree}: model_index.json has guidance_scale {given!r} under "vxedit": give a number from 1 to 20, '
-            "or leave it out"
-        )
-    return float(given)
+    return _number(layout, "guidance_scale", usual, least=1, most=20)
 
 
 def steps(layout: Layout) -> int:
@@ -61,13 +55,7 @@ def steps(layout: Layout) -> int:
 def eta(layout: Layout) -> float:
     """How much of the noise each of those steps draws anew, 0 (DDIM) to 1 (DDPM): none unless the settings say so.
     Raises ModelError where they give something else."""
-    given = layout.settings.get("eta", Facts.eta)
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given <= 1:
-        raise ModelError(
-            f'{layout.tree}: model_index.json has eta {given!r} under "vxedit": give a number from 0 to 1, or leave it '
-            "out"
-        )
-    return float(given)
+    return _number(layout, "eta", Facts.eta, least=0, most=1)
 
 
 def steady(layout: Layout) -> bool:
@@ -99,3 +87,13 @@ def _whole(layout: Layout, name: str, usual: int) -> int:
             "leave it out"
         )
     return given
+
+
+def _number(layout: Layout, name: str, usual: float, *, least: int, most: int) -> float:
+    given = layout.settings.get(name, usual)
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not least <= given <= most:
+        raise ModelError(
+            f'{layout.tree}: model_index.json has {name} {given!r} under "vxedit": give a number from {least} to '
+            f"{most}, or leave it out"
+        )
+    return float(given)
