@@ -263,6 +263,8 @@ def test_how_a_model_generates_comes_from_its_index(tmp_path: Path) -> None:
         {"guidance_scale": 0.5},
         {"guidance_scale": "5"},
         {"guidance_scale": True},
+        {"shared_noise": 2},
+        {"shared_noise": "0.5"},
         {"steps": 0},
         {"eta": 1.5},
         {"eta": "1"},

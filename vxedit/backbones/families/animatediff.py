@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from vxedit.backbones.families.settings import guidance_scale, most_frames, steering
+from vxedit.backbones.families.settings import guidance_scale, most_frames, shared_noise, steering
 from vxedit.backbones.families.unet3d import STEERING, sizes
 from vxedit.backbones.family import CLIP, OF_TRANSFORMERS, SCHEDULER, Facts, Family, Known, Part
 from vxedit.backbones.noise import noise
@@ -45,7 +45,7 @@ def facts(layout: Layout, native: Size | None) -> Facts:
         text_limit=layout.configs["text_encoder"].get("max_position_embeddings", 77),
         steering=steering(layout, STEERING),
         guidance_scale=guidance_scale(layout, 7.5),
-        shared_noise=float(layout.settings.get("shared_noise", 0.0)),
+        shared_noise=shared_noise(layout),
         per_frame=True,
         controls=True,
     )

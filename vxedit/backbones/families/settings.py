@@ -2,7 +2,8 @@
 
 model_index.json may say under "vxedit": `frames`, `height` and `width`, what the model was trained on; `max_frames`,
 the longest clip in one piece; `steering_layers`, patterns of the layers whose maps localise best; `guidance_scale`,
-`steps` and `eta`, those that it generates at; `steady`, whether it needs help to keep an object on one way.
+`steps`, `eta` and `shared_noise`, those that it generates with; `steady`, whether it needs help to keep an object on
+one way.
 """
 
 from __future__ import annotations
@@ -45,6 +46,12 @@ def guidance_scale(layout: Layout, usual: float) -> float:
     """The scale of classifier-free guidance that the model generates at, 1 to 20: `usual`, the authors' own, unless the
     settings say otherwise. Raises ModelError where they give something else."""
     return _number(layout, "guidance_scale", usual, least=1, most=20)
+
+
+def shared_noise(layout: Layout) -> float:
+    """The part of their noise's variance that the frames of a generated clip have in common, 0 to 1: none unless the
+    settings say so. Raises ModelError where they give something else."""
+    return _number(layout, "shared_noise", Facts.shared_noise, least=0, most=1)
 
 
 def steps(layout: Layout) -> int:

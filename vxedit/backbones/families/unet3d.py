@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vxedit.backbones.families.settings import guidance_scale, most_frames, native_size, steering
+from vxedit.backbones.families.settings import guidance_scale, most_frames, native_size, shared_noise, steering
 from vxedit.backbones.family import CLIP, OF_TRANSFORMERS, SCHEDULER, Facts, Family, Known, Part
 from vxedit.backbones.noise import noise
 from vxedit.backbones.protocol import Size
@@ -31,7 +31,7 @@ def facts(layout: Layout, native: Size | None) -> Facts:
         text_limit=layout.configs["text_encoder"].get("max_position_embeddings", 77),
         steering=steering(layout, STEERING),
         guidance_scale=guidance_scale(layout, 9.0),
-        shared_noise=float(layout.settings.get("shared_noise", 0.0)),
+        shared_noise=shared_noise(layout),
         per_frame=True,
         controls=True,
     )
