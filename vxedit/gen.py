@@ -56,13 +56,11 @@ FPS = Fraction(8)
 
 @dataclass(frozen=True)
 class GenPlan:
-    """A checked job. `sampling`, `size`: how and at what size a clip will be generated; `steady`: the columns of each
-    word whose object is kept on its way. `known`: the sha256 of the original's pixels, where its record says it.
-    `model`: that record's model identity. `memory`: how the model is to be run; None where too little is known of it.
-    """
+    """A checked job. `size`: what will be generated; `steady`: the columns of each word whose object is kept on its
+    way. `known`: the sha256 of the original's pixels, where its record says it. `model`: that record's model identity.
+    `memory`: how the model is to be run; None where too little is known of it."""
 
     job: GenJob
-    sampling: Sampling
     steady: tuple[tuple[int, ...], ...]
     size: Size
     fps: Fraction
@@ -74,6 +72,11 @@ class GenPlan:
     model: str | None
     memory: MemoryPlan | None
     warnings: tuple[str, ...]
+
+    @property
+    def sampling(self) -> Sampling:
+        """How the clip is generated."""
+        return sampling(self.job, self.outline.facts)
 
     @property
     def edits(self) -> bool:
@@ -160,7 +163,7 @@ def plan_gen(job: GenJob) -> GenPlan:
     warnings = check_paths(wanted, _blank(size, fps))
     known, model = _recorded(job)
     memory = memory_of(job, described, size, steps=how.steps)
-    return GenPlan(job, how, steady, size, fps, wanted, words, described, pieces, known, model, memory, tuple(warnings))
+    return GenPlan(job, steady, size, fps, wanted, words, described, pieces, known, model, memory, tuple(warnings))
 
 
 def _size(job: GenJob, described: Outline) -> Size:

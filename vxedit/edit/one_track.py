@@ -16,6 +16,7 @@ from vxedit.backbones.protocol import Backbone
 from vxedit.edit.attention import capture_words, mean_map
 from vxedit.edit.energy import box_energy
 from vxedit.edit.guidance import GuidanceSettings, Guided, guide
+from vxedit.edit.viterbi import best_sequence
 
 CELLS = 24
 """The most cells of a frame's longer side that a way is looked for on."""
@@ -74,15 +75,8 @@ def best_way(maps: Tensor, stride: float) -> Tensor:
     blur = torch.exp(-apart / (2 * SIZE**2))
     gathered = maps.flatten(1) @ (blur / blur.sum(1, keepdim=True))
     worth = torch.log(gathered / gathered.sum(1, keepdim=True).clamp_min(1e-12) + 1e-6)
-    total, came = worth[0], []
-    for now in worth[1:]:
-        best = (total[:, None] - apart / (2 * stride**2)).max(0)
-        came.append(best.indices)
-        total = now + best.values
-    chosen = [int(total.argmax())]
-    for back in reversed(came):
-        chosen.append(int(back[chosen[-1]]))
-    return places[chosen[::-1]]
+    cost = (apart / (2 * stride**2)).cpu().numpy()
+    return places[best_sequence(list(worth.cpu().numpy()), [cost] * (len(maps) - 1))]
 
 
 def _grid(maps: Mapping[str, Tensor]) -> tuple[int, int]:

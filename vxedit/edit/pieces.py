@@ -8,6 +8,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from vxedit.edit.viterbi import best_sequence
+
 NEAR, FAR = 0.15, 0.3
 """How far from the piece before, in shares of the frame's side, a piece is still the same thing, and from where on
 surely another."""
@@ -41,16 +43,12 @@ def strongest_track(masks: np.ndarray, score: np.ndarray) -> np.ndarray:
     from. The peak's pixel stands for an empty mask.
     """
     frames = [_pieces(*one) for one in zip(masks, score, strict=True)]
-    total, came = frames[0].worth, []
+    moves = []
     for before, now in pairwise(frames):
         apart = np.linalg.norm(now.middles[:, None] - before.middles[None], axis=-1)
-        ways = total[None] - HOP * np.clip((apart - NEAR) / (FAR - NEAR), 0, 1)
-        came.append(ways.argmax(1))
-        total = now.worth + ways.max(1)
-    chosen = [int(total.argmax())]
-    for back in reversed(came):
-        chosen.append(int(back[chosen[-1]]))
-    return np.stack([one.labels == one.numbers[k] for one, k in zip(frames, reversed(chosen), strict=True)])
+        moves.append(HOP * np.clip((apart - NEAR) / (FAR - NEAR), 0, 1))
+    chosen = best_sequence([one.worth for one in frames], moves)
+    return np.stack([one.labels == one.numbers[k] for one, k in zip(frames, chosen, strict=True)])
 
 
 def _pieces(mask: np.ndarray, score: np.ndarray) -> _Pieces:
