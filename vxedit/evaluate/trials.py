@@ -13,7 +13,7 @@ import numpy as np
 from vxedit.backbones.protocol import Backbone
 from vxedit.backbones.registry import Outline
 from vxedit.evaluate.case import Case, case, crossing
-from vxedit.evaluate.edits import OURS, PERFECT, RECIPES, WAYS, Way, edit_figures, measure, perfect, replay_figures
+from vxedit.evaluate.edits import ABLATIONS, OURS, PERFECT, RECIPES, Way, edit_figures, measure, perfect, replay_figures
 from vxedit.evaluate.generated import drawn, drawn_figures, measure_twin
 from vxedit.evaluate.model import forward_flops
 from vxedit.evaluate.words import measure_word
@@ -40,23 +40,22 @@ class Trial:
 
 
 def trials(
-    real: int, generated: int, others: int, sizes: int, crossings: int, words: int, first: int
+    real: int, generated: int, others: int, ablations: int, sizes: int, crossings: int, words: int, first: int
 ) -> Iterator[Trial]:
     """What is measured: vxedit on `real` inverted and `generated` clips; the published recipes on the first `others` of
-    each, and vxedit with each part taken out on those of the inverted ones; vxedit on `sizes` clips at half and at one
-    and a half times the size, on `words` whose object becomes another, and on `crossings` of two objects. Clips that
-    every way is measured on come first."""
+    each, and vxedit with each part taken out on the first `ablations` inverted ones; vxedit on `sizes` clips at half
+    and at one and a half times the size, on `words` whose object becomes another, and on `crossings` of two objects."""
     for k in range(max(real, generated, sizes, crossings, words)):
-        ways = WAYS if k < others else (OURS,)
+        recipes = RECIPES if k < others else ()
         if k < real:
-            yield Trial("real", first + k, ways)
+            yield Trial("real", first + k, (OURS, *recipes, *(ABLATIONS if k < ablations else ())))
         if k < sizes:
             yield Trial("half", first + k, (OURS,))
             yield Trial("larger", first + k, (OURS,))
         if k < words:
             yield Trial("words", first + k, (OURS,))
         if k < generated:
-            yield Trial("generated", first + k, ways if k >= others else (OURS, *RECIPES))
+            yield Trial("generated", first + k, (OURS, *recipes))
         if k < crossings:
             yield Trial("crossing", first + k, (OURS,))
 
