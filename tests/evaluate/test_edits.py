@@ -120,11 +120,24 @@ def test_of_two_that_cross_the_second_is_measured_too(pair: Case) -> None:
     assert done["cd"] < 0.01 and done["cd_second"] < 0.01 and done["ap50_second"] == 1 and done["miou_second"] > 0.85
     nothing = edit_figures(None, few, outcome(few, few.clip.frames), Clock())  # type: ignore[arg-type]
     assert nothing["cd"] > 0.1 and nothing["cd_second"] > 0.1 and nothing["miou_second"] < 0.5
+    assert done["found_both"] == done["found_shown"] == done["ap50"]  # half of each is to be seen in every frame
+    assert nothing["found_both"] <= min(nothing["ap50"], nothing["ap50_second"]) and nothing["found_shown"] < 0.5
     assert nothing["background_db"] == done["background_db"] == 100  # away from both objects' places
     first = replace(few, more=())
     alone = edit_figures(None, first, perfect(first), Clock())  # type: ignore[arg-type]
     assert not [name for name in alone if name.endswith("_second")]
     assert alone["background_db"] < 100  # what the second object did counts as background then
+
+
+def test_frames_that_hide_an_object_do_not_count_as_those_that_show_both(pair: Case) -> None:
+    few = thinned(pair, 7)
+    hiding = few.truth.masks.copy()
+    hiding[1, 1] |= hiding[0, 1]  # in the second of three frames the one in front covers the one behind
+    hidden = replace(few, truth=replace(few.truth, masks=hiding))
+    frames = few.truth.frames.copy()
+    frames[1] = few.truth.clean[1]
+    figures = edit_figures(None, hidden, outcome(hidden, frames), Clock())  # type: ignore[arg-type]
+    assert len(frames) == 3 and figures["found_both"] == pytest.approx(2 / 3) and figures["found_shown"] == 1
 
 
 def test_a_case_s_brief_has_every_moved_object_with_its_own_path(cases: list[Case], pair: Case, hollow: Path) -> None:

@@ -120,3 +120,14 @@ def test_generated_clips_may_take_other_steps_than_inverted_ones(folder: Path, t
     text = page(read_kept(folder), tmp_path / "pictures", "scripts/results")
     real, generated = text.split("## Generated clips")
     assert "In 20 steps." in real and "In 40 steps." in generated and "In 20 steps." not in generated
+
+
+def test_two_objects_count_as_found_where_both_can_be_seen(folder: Path, tmp_path: Path) -> None:
+    ours = {"ap50": 0.75, "ap50_second": 1.0, "cd_all": 0.02, "cd_second": 0.01, "miou": 0.8}
+    for seed, (shown, both) in enumerate(((0.8, 0.5), (1.0, 0.75))):
+        keep(folder, "crossing", seed, OURS.name, {**ours, "found_shown": shown, "found_both": both})
+        keep(folder, "crossing", seed, PERFECT, {**ours, "found_shown": 1.0, "found_both": 0.875})
+    text = page(read_kept(folder), tmp_path / "pictures", "scripts/results")
+    part = text[text.index("## Two objects that cross") :]
+    assert "(n = 2), of those in which a perfect edit shows at least half of each: 0.900 [" in part
+    assert "one hides the other: 0.625 [" in part and "on a perfect edit: 0.875 [" in part

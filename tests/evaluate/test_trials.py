@@ -15,7 +15,8 @@ from vxedit.edit.locate import Located
 from vxedit.evaluate import trials as measured
 from vxedit.evaluate.case import case, crossing
 from vxedit.evaluate.edits import OURS, PERFECT, RECIPES, WAYS, Way, side_ratio
-from vxedit.evaluate.trials import Trial, run, shard, trials
+from vxedit.evaluate.page import read_kept, unpictured
+from vxedit.evaluate.trials import Trial, forget, run, shard, trials
 from vxedit.job import InvertSettings
 from vxedit.make import Outcome
 
@@ -95,6 +96,21 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.
     assert bench.edits == [OURS.name, "breaks", "other"] and bench.inversions == 2
     run(bench, None, again, InvertSettings(steps=2), tmp_path, told.append)  # type: ignore[arg-type]
     assert bench.inversions == 2 and len(told) == 1
+
+
+def test_what_came_without_a_picture_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench: Any = Bench(monkeypatch)
+    todo = [Trial("real", 1, (OURS,)), Trial("real", 2, (OURS,))]
+    run(bench, None, todo, InvertSettings(steps=2), tmp_path, lambda _: None)  # type: ignore[arg-type]
+    for name in ("0001/vxedit.png", "0002/a-perfect-edit.png"):
+        (tmp_path / "real" / name).unlink()
+    lacking = unpictured(read_kept(tmp_path))
+    assert lacking == {("real", 1, OURS.name), ("real", 2, PERFECT)}
+    forget(todo[:1], tmp_path, lacking)  # another's share of the work stays
+    assert (tmp_path / "real" / "0002" / "a-perfect-edit.json").exists()
+    forget(todo, tmp_path, lacking)
+    run(bench, None, todo, InvertSettings(steps=2), tmp_path, lambda _: None)  # type: ignore[arg-type]
+    assert not unpictured(read_kept(tmp_path)) and bench.edits == [OURS.name] * 3
 
 
 def test_trials_of_one_clip_share_its_inversion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from vxedit.errors import UsageError
+from vxedit.evaluate.case import crossing
 from vxedit.render.backgrounds import BACKGROUNDS
 from vxedit.render.objects import DRAWINGS
 from vxedit.render.scene import Rendered, Scene, moved, random_scene, render
@@ -69,6 +70,13 @@ def test_a_brown_burger_is_found_on_a_brown_table() -> None:
     for frame in (2, 13):
         found = detect(clip.frames[frame : frame + 1], "burger")
         assert mean_iou(found.boxes, clip.boxes[0, frame : frame + 1]) > 0.8
+
+
+def test_a_small_duck_is_found_on_a_brown_table() -> None:
+    """Large templates explain more of the table than the small one that is right, at the search's start and in it."""
+    truth = crossing(2).truth
+    found = detect(truth.frames[3:5], "duck")
+    assert mean_iou(found.boxes, truth.boxes[1, 3:5]) > 0.8
 
 
 @pytest.fixture(scope="module")

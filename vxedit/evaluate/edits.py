@@ -22,9 +22,9 @@ from vxedit.invert.inversion import Inversion, invert, replay_inversion
 from vxedit.job import EditSettings, InvertSettings
 from vxedit.make import Brief, Clock, Outcome, edit_frames
 from vxedit.objects import Wanted
-from vxedit.score.boxes import covered, score_boxes
+from vxedit.score.boxes import HALF, covered, iou, score_boxes
 from vxedit.score.cost import peak_memory
-from vxedit.score.detect import detect
+from vxedit.score.detect import Detections, detect
 from vxedit.score.fidelity import identity, psnr
 from vxedit.score.flicker import flicker
 from vxedit.score.ghost import ghost
@@ -111,9 +111,8 @@ def edit_figures(backbone: Backbone, one: Case, outcome: Outcome, clock: Clock) 
         "seconds": sum(clock.seconds.values()),
         "peak_gb": peak_memory() / 1e9,
     }
-    for k, actor in enumerate(one.scene.actors[1 : len(one.paths)], start=1):
-        other = score_boxes(detect(edited, actor.name).boxes, one.paths[k][1], frame=frame)
-        figures |= {"cd_second": other.penalised_distance, "miou_second": other.mean_iou, "ap50_second": other.ap50}
+    if one.more:
+        figures |= _together(one, edited, seen)
     if outcome.edited is not None:
         made = backbone.decode(outcome.edited.latents, len(source))
         figures["background_made_db"] = psnr(made, source, mask=away)
@@ -121,6 +120,31 @@ def edit_figures(backbone: Backbone, one: Case, outcome: Outcome, clock: Clock) 
         figures["forwards"] = float(outcome.edited.forwards)
         figures["gradient_passes"] = float(outcome.edited.guided)
     return figures
+
+
+def _together(one: Case, edited: np.ndarray, first: Detections) -> dict[str, float]:
+    """Figures of a case of several objects, the `first` of which has been looked for. `*_second`: the next one's.
+    `found_both`: the share of the frames in which all overlap their own boxes by a half or more; `found_shown`: the
+    same, of the frames in which a perfect edit shows at least half of each."""
+    frame = (edited.shape[1], edited.shape[2])
+    found = [first.boxes, *(detect(edited, actor.name).boxes for actor in one.scene.actors[1 : len(one.paths)])]
+    second = score_boxes(found[1], one.paths[1][1], frame=frame)
+    each = [iou(boxes, targets) for boxes, (_, targets) in zip(found, one.paths, strict=True)]
+    both, shown = np.min(each, 0) >= HALF, _shown(one.truth.masks[: len(one.paths)]).min(0) >= HALF
+    return {
+        "cd_second": second.penalised_distance,
+        "miou_second": second.mean_iou,
+        "ap50_second": second.ap50,
+        "found_both": float(both.mean()),
+        "found_shown": float(both[shown].mean()) if shown.any() else float("nan"),
+    }
+
+
+def _shown(masks: np.ndarray) -> np.ndarray:
+    """How much of each object, of masks (n, F, H, W) bool that lie over each other, the last in front, is to be seen:
+    (n, F)."""
+    over = np.cumsum(masks[::-1], 0)[::-1] - masks
+    return (masks & (over == 0)).sum((2, 3)) / np.maximum(masks.sum((2, 3)), 1)
 
 
 def _touched(one: Case) -> np.ndarray:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 
 from vxedit.errors import InputError
 from vxedit.evaluate.edits import ABLATIONS, OURS, PERFECT, RECIPES
+from vxedit.evaluate.rows import read_rows, row_file
 from vxedit.io.fit import resize_frames
 from vxedit.io.pictures import sheet_rows, write_png
 from vxedit.score.summary import Mean, mean_interval
@@ -58,12 +57,10 @@ def read_kept(folder: Path) -> Kept:
     kinds: dict[str, Found] = {}
     facts: set[tuple[str, str]] = set()
     steps: dict[str, set[int]] = {}
-    for file in sorted(folder.glob("*/*/*.json")):
-        row: dict[str, Any] = json.loads(file.read_text())
+    for row in read_rows(folder):
         facts.add((row["identity"], row["dtype"]))
         steps.setdefault(row["kind"], set()).add(int(row["steps"]))
-        figures = {name: math.nan if value is None else float(value) for name, value in row["figures"].items()}
-        kinds.setdefault(row["kind"], {}).setdefault(row["way"], {})[int(row["seed"])] = figures
+        kinds.setdefault(row["kind"], {}).setdefault(row["way"], {})[int(row["seed"])] = row["figures"]
     several = max(len(facts), *(len(counts) for counts in steps.values()), 0)
     if several != 1:
         raise InputError(
@@ -202,18 +199,18 @@ def _sizes(found: Found) -> str:
 
 
 def _pairs(found: Found) -> str:
-    rows = found.get(OURS.name, {})
-    each = {
-        name: mean_interval([row[name] for row in rows.values()])
-        for name in ("ap50", "ap50_second", "cd_all", "cd_second")
-    }
-    both = [min(row["ap50"], row["ap50_second"]) for row in rows.values()]
-    told = {name: _cell(value, 3) for name, value in each.items()}
+    ours, best = found.get(OURS.name, {}), found.get(PERFECT, {})
+
+    def told(rows: dict[int, dict[str, float]], name: str) -> str:
+        return _cell(mean_interval([row[name] for row in rows.values()]), 3)
+
     return (
-        f"Share of the frames in which an object overlaps its own box by a half or more (n = {len(rows)}): the one "
-        f"behind {told['ap50']}, the one in front {told['ap50_second']}; the lower of the two in each clip "
-        f"{_cell(mean_interval(both), 3)}. CD {told['cd_all']} and {told['cd_second']}. In the middle of the crossing "
-        "the one behind is hidden, as it should be.\n"
+        f"Share of the frames in which both objects overlap their own boxes by a half or more (n = {len(ours)}), of "
+        f"those in which a perfect edit shows at least half of each: {told(ours, 'found_shown')}; the detector on a "
+        f"perfect edit: {told(best, 'found_shown')}. Of all frames, those among them in which one hides the other: "
+        f"{told(ours, 'found_both')}; on a perfect edit: {told(best, 'found_both')}. The one behind alone "
+        f"{told(ours, 'ap50')}, the one in front {told(ours, 'ap50_second')}. CD {told(ours, 'cd_all')} and "
+        f"{told(ours, 'cd_second')}.\n"
     )
 
 
@@ -243,14 +240,11 @@ def _cell(value: Mean, digits: int) -> str:
 def _pictures(kept: Kept, kind: str, folder: Path) -> str:
     """One picture a kind: each way's best, median and worst clip by mIoU, three frames before with the path and three
     after."""
-    rows, rank = [], "new_likeness" if kind == "words" else "miou"
-    for way, clips in kept.kinds[kind].items():
-        shown = [seed for seed in clips if _strip_file(kept, kind, seed, way).exists()]
-        ranked = [seed for _, seed in sorted((clips[seed][rank], seed) for seed in shown)]
-        if ranked:
-            chosen = {"best": ranked[-1], "median": ranked[len(ranked) // 2], "worst": ranked[0]}
-            strips = [_read(_strip_file(kept, kind, seed, way)) for seed in chosen.values()]
-            rows.append((way, strips))
+    rows = []
+    for way in kept.kinds[kind]:
+        strips = [_strip_file(kept, kind, seed, way) for seed in _shown(kept, kind, way)]
+        if strips and all(strip.exists() for strip in strips):
+            rows.append((way, [_read(strip) for strip in strips]))
     if not rows:
         return ""
     folder.mkdir(parents=True, exist_ok=True)
@@ -262,8 +256,27 @@ def _pictures(kept: Kept, kind: str, folder: Path) -> str:
     )
 
 
+def _shown(kept: Kept, kind: str, way: str) -> list[int]:
+    """The seeds of a way's best, median and worst clip; none of what is no edit."""
+    rank, clips = "new_likeness" if kind == "words" else "miou", kept.kinds[kind][way]
+    ranked = [seed for _, seed in sorted((figures[rank], seed) for seed, figures in clips.items() if rank in figures)]
+    return [ranked[-1], ranked[len(ranked) // 2], ranked[0]] if ranked else []
+
+
+def unpictured(kept: Kept) -> set[tuple[str, int, str]]:
+    """Kind, seed and way of the measurements that the page would show pictures of and has none: they came from a table.
+    Measured again, they come out the same, with a picture."""
+    return {
+        (kind, seed, way)
+        for kind, ways in kept.kinds.items()
+        for way in ways
+        for seed in _shown(kept, kind, way)
+        if not _strip_file(kept, kind, seed, way).exists()
+    }
+
+
 def _strip_file(kept: Kept, kind: str, seed: int, way: str) -> Path:
-    return kept.folder / kind / f"{seed:04d}" / f"{way.replace(' ', '-')}.png"
+    return row_file(kept.folder, kind, seed, way).with_suffix(".png")
 
 
 def _read(file: Path) -> np.ndarray:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,12 +15,11 @@ from vxedit.evaluate.case import Case, case, crossing
 from vxedit.evaluate.edits import ABLATIONS, OURS, PERFECT, RECIPES, Way, edit_figures, measure, perfect, replay_figures
 from vxedit.evaluate.generated import drawn, drawn_figures, measure_twin
 from vxedit.evaluate.model import forward_flops
+from vxedit.evaluate.rows import row_file, write_row
 from vxedit.evaluate.words import measure_word
 from vxedit.invert.inversion import Inversion, invert
-from vxedit.io.atomic import write_bytes
 from vxedit.io.fit import resize_frames
 from vxedit.io.pictures import draw_boxes, write_png
-from vxedit.io.record import plain
 from vxedit.job import InvertSettings
 from vxedit.make import Clock, Outcome
 
@@ -76,8 +74,8 @@ def run(
     """Measure every trial that `folder` does not hold yet, for this model and these settings."""
     inverted = _Inverted(backbone, how)
     for trial in todo:
-        missing = [way for way in trial.ways if not _file(folder, trial, way.name).exists()]
-        if not missing:
+        missing = [way for way in trial.ways if not _kept(folder, trial, way.name)]
+        if not missing and (trial.kind in ("generated", "words") or _kept(folder, trial, PERFECT)):
             continue
         facts = {
             "identity": backbone.identity,
@@ -91,6 +89,14 @@ def run(
         else:
             _edited(backbone, outline, trial, missing, inverted, facts, folder)
         tell(f"{trial.kind} {trial.seed}: {', '.join(way.name for way in missing)}")
+
+
+def forget(todo: Sequence[Trial], folder: Path, measured: Collection[tuple[str, int, str]]) -> None:
+    """Drop those of the measurements, each its kind, seed and way, that `todo` is of: `run` then makes them again."""
+    for trial in todo:
+        for name in (PERFECT, *(way.name for way in trial.ways)):
+            if (trial.kind, trial.seed, name) in measured:
+                row_file(folder, trial.kind, trial.seed, name).unlink(missing_ok=True)
 
 
 class _Inverted:
@@ -128,11 +134,11 @@ def _edited(
         outcome, figures = measure_word(backbone, outline, one, inversion, flops=flops)
         _keep(folder, trial, OURS.name, facts, figures, _strip(one.clip.frames, outcome))
         return
-    if trial.kind == "real" and not _file(folder, trial, "replay").exists():
+    if trial.kind == "real" and not _kept(folder, trial, "replay"):
         cost = {"inversion_forwards": inversion.forwards, "inversion_backwards": inversion.backwards}
         found = replay_figures(backbone, one, inversion) | cost | {"invert": seconds}
         _keep(folder, trial, "replay", facts, found, None)
-    if not _file(folder, trial, PERFECT).exists():
+    if not _kept(folder, trial, PERFECT):
         best = perfect(one)
         _keep(folder, trial, PERFECT, facts, edit_figures(backbone, one, best, Clock()), _strip(one.clip.frames, best))
     for way in ways:
@@ -157,8 +163,8 @@ def _generated(
         _keep(folder, trial, way.name, facts, figures, _strip(one.frames, outcome))
 
 
-def _file(folder: Path, trial: Trial, name: str) -> Path:
-    return folder / trial.kind / f"{trial.seed:04d}" / f"{name.replace(' ', '-')}.json"
+def _kept(folder: Path, trial: Trial, name: str) -> bool:
+    return row_file(folder, trial.kind, trial.seed, name).exists()
 
 
 def _keep(
@@ -169,12 +175,11 @@ def _keep(
     figures: dict[str, float],
     strip: np.ndarray | None,
 ) -> None:
-    file = _file(folder, trial, name)
-    file.parent.mkdir(parents=True, exist_ok=True)
     if strip is not None:
-        write_png(file.with_suffix(".png"), strip, overwrite=True)
-    text = json.dumps(plain({**facts, "way": name, "figures": figures}))
-    write_bytes(file, text.encode(), overwrite=True)
+        file = row_file(folder, trial.kind, trial.seed, name).with_suffix(".png")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_png(file, strip, overwrite=True)
+    write_row(folder, {**facts, "way": name, "figures": figures})
 
 
 def _strip(before: np.ndarray, outcome: Outcome) -> np.ndarray:

@@ -25,7 +25,7 @@ _WORK = 128  # frames are worked on at this geometric mean of their sides when i
 _FIRST = (0.08,)
 _MIDDLE = (0.04,)
 _LAST = (0.02, 0.01)
-_KEPT = 3  # guesses that are followed up after the first sweep
+_KEPT, _FINISHED = 6, 2  # guesses that are followed up after the first sweep, and to the end
 _DROP = 0.08  # a tracked object whose likeness falls by this much is searched for in the whole frame
 
 
@@ -60,11 +60,12 @@ def _everywhere(frame: np.ndarray, name: str, scale_range: tuple[float, float], 
     fits = [improve(frame, name, g, steps=_FIRST, sweeps=1, bounds=bounds) for g in found]
     fits = sorted(fits, key=lambda f: -f.merit)[:_KEPT]
     fits = [improve(frame, name, f.pose, steps=_MIDDLE, bounds=bounds) for f in fits]
+    fits = sorted(fits, key=lambda f: -f.merit)[:_FINISHED]
+    fits = [improve(frame, name, f.pose, steps=_LAST, bounds=bounds) for f in fits]
     best = max(fits, key=lambda f: f.merit, default=NOTHING)
     if best is NOTHING:
         return best
     upright = improve(frame, name, _undistorted(name, best.pose), steps=_MIDDLE + _LAST, bounds=bounds)
-    best = improve(frame, name, best.pose, steps=_LAST, bounds=bounds)
     # two poses of one object: what is explained weighs as much as the likeness, or the one that leaves an edge out wins
     return max(best, upright, key=lambda f: f.likeness * max(f.gain, 1.0))
 

@@ -32,7 +32,7 @@ _SEEN = 0.5  # share of a template that must lie in the frame
 class Bank:
     """All templates of one object for one frame size, and what of the correlation does not depend on the frame."""
 
-    sizes: np.ndarray  # (n, 2) width, height in cells
+    sizes: np.ndarray  # (n, 2) width, height in cells, the small ones first
     grid: tuple[int, int]  # rows, columns
     padded: tuple[int, int]
     mask: np.ndarray  # (n, P, Q) conjugate spectra
@@ -127,21 +127,23 @@ def response(templates: Bank, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def guesses(templates: Bank, frame: np.ndarray, *, each: int = 3) -> list[np.ndarray]:
-    """Poses (5,) in the frame's pixels worth a closer look: the highest peaks of every score, apart in place or
-    size."""
+    """Poses (5,) in the frame's pixels worth a closer look: the highest peaks of every score, apart in place or size;
+    `each` among all templates, and as many among the smaller half. Large ones explain more of any background, and may
+    leave a small object out."""
     height, width = frame.shape[:2]
     cell = np.array([width / templates.grid[1], height / templates.grid[0]])
     found: list[np.ndarray] = []
     for score in response(templates, frame):
-        for _ in range(each):
-            k, row, column = np.unravel_index(int(score.argmax()), score.shape)
-            if score[k, row, column] <= 0:
-                break
-            size = templates.sizes[k]
-            pose = np.array([*((column, row) + np.array(0.5)) * cell, *size * cell, 0.0])
-            if not any(np.array_equal(pose, other) for other in found):
-                found.append(pose)
-            _clear(score, templates, int(k), int(row), int(column))
+        for count in (len(score), len(score) // 2):
+            for _ in range(each):
+                k, row, column = np.unravel_index(int(score[:count].argmax()), score[:count].shape)
+                if score[k, row, column] <= 0:
+                    break
+                size = templates.sizes[k]
+                pose = np.array([*((column, row) + np.array(0.5)) * cell, *size * cell, 0.0])
+                if not any(np.array_equal(pose, other) for other in found):
+                    found.append(pose)
+                _clear(score, templates, int(k), int(row), int(column))
     return found
 
 
