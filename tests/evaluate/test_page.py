@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vxedit.errors import InputError
-from vxedit.evaluate.edits import OURS, PERFECT, RECIPES
+from vxedit.evaluate.edits import ABLATIONS, OURS, PERFECT, RECIPES
 from vxedit.evaluate.page import page, read_kept
 from vxedit.io.pictures import write_png
 
@@ -131,3 +131,13 @@ def test_two_objects_count_as_found_where_both_can_be_seen(folder: Path, tmp_pat
     part = text[text.index("## Two objects that cross") :]
     assert "(n = 2), of those in which a perfect edit shows at least half of each: 0.900 [" in part
     assert "one hides the other: 0.625 [" in part and "on a perfect edit: 0.875 [" in part
+
+
+def test_a_part_taken_out_is_compared_on_its_own_clips(folder: Path, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        for way in ABLATIONS[:2]:
+            keep(folder, "real", seed, way.name, BAD)
+    text = page(read_kept(folder), tmp_path / "pictures", "scripts/results")
+    part = text[text.index("### Each part") : text.index("### Against")]
+    assert "| vxedit (n = 2) | without transport (n = 2) | without guidance (n = 2) |" in part
+    assert "| mIoU | 0.899 [" in part and "| vxedit (n = 4) |" in text

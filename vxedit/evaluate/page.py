@@ -105,9 +105,10 @@ def _section(kept: Kept, kind: str, title: str, pictures: Path) -> str:
     parts = [f"## {title}\n", f"In {kept.steps[kind]} steps.\n"]
     if kind == "real":
         parts += [_replay(found), _compare(found, RECIPES)]
-        if any(way.name in found for way in ABLATIONS):
+        taken = [way.name for way in ABLATIONS if way.name in found]
+        if taken:
             parts += ["### Each part taken out, and one put in\n"]
-            parts += [_table(found, [OURS.name, *(way.name for way in ABLATIONS)])]
+            parts += [_table(_together(found, [OURS.name, *taken]), [OURS.name, *taken])]
         rivals = [way.name for way in RECIPES if way.name in found]
         parts += [f"### Against {'the published recipes' if rivals else PERFECT}\n"]
         parts += [_table(found, [OURS.name, *rivals, PERFECT])]
@@ -152,6 +153,12 @@ def _seen(found: Found) -> Found:
     return {way: {seed: rows[seed] for seed in seeds if seed in rows} for way, rows in found.items()}
 
 
+def _together(found: Found, ways: Sequence[str]) -> Found:
+    """The ways' figures on those clips that all of them were measured on."""
+    seeds = set.intersection(*(set(found.get(way, {})) for way in ways))
+    return {way: {seed: found[way][seed] for seed in seeds} for way in ways if way in found}
+
+
 def _values(found: Found, way: str, figure: str, seeds: Iterable[int] | None = None) -> list[float]:
     rows = found.get(way, {})
     return [rows[seed][figure] for seed in (rows if seeds is None else seeds) if seed in rows and figure in rows[seed]]
@@ -162,7 +169,7 @@ def _compare(found: Found, others: Sequence[Any]) -> str:
     there = [way.name for way in others if found.get(way.name)]
     if not there or not found.get(OURS.name):
         return ""
-    shared = sorted(set(found[OURS.name]).intersection(*(found[name] for name in there)))
+    shared = sorted(_together(found, [OURS.name, *there])[OURS.name])
     lines = [f"On the {len(shared)} clips that all were measured on, vxedit against each published recipe:\n"]
     for figure in CLAIMED:
         label, better, _ = FIGURES[figure]
