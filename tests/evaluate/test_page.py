@@ -141,3 +141,15 @@ def test_a_part_taken_out_is_compared_on_its_own_clips(folder: Path, tmp_path: P
     part = text[text.index("### Each part") : text.index("### Against")]
     assert "| vxedit (n = 2) | without transport (n = 2) | without guidance (n = 2) |" in part
     assert "| mIoU | 0.899 [" in part and "| vxedit (n = 4) |" in text
+
+
+def test_clips_whose_object_is_not_found_at_all_are_set_aside_too(folder: Path, tmp_path: Path) -> None:
+    for seed in range(2):
+        keep(folder, "generated", seed, OURS.name, GOOD)
+        keep(folder, "generated", seed, "original", {"found": 1.0, "unseen": 0.0})
+    text = page(read_kept(folder), tmp_path / "pictures", "scripts/results")
+    assert "In the original of every one of them" in text and "### Of these" not in text
+    keep(folder, "generated", 1, "original", {"found": 0.25, "unseen": 0.0})
+    text = page(read_kept(folder), tmp_path / "pictures", "scripts/results")
+    part = text[text.index("### Of these, the clips in whose original the detector finds the object") :]
+    assert "vxedit (n = 1)" in part and "In the original of every one" not in text

@@ -115,8 +115,12 @@ def _section(kept: Kept, kind: str, title: str, pictures: Path) -> str:
     elif kind == "generated":
         ways = [OURS.name, *(way.name for way in RECIPES)]
         parts += [_originals(found), _compare(found, RECIPES), _table(found, ways)]
-        parts += ["### Of these, the clips in whose original the detector finds the object\n"]
-        parts += [_table(_seen(found), ways)]
+        seen = _seen(found)
+        if seen.get(OURS.name) != found.get(OURS.name):
+            parts += ["### Of these, the clips in whose original the detector finds the object\n"]
+            parts += [_table(seen, ways)]
+        else:
+            parts += ["In the original of every one of them the detector finds the object in most frames.\n"]
     elif kind == "crossing":
         parts += [_pairs(found)]
     elif kind == "words":
