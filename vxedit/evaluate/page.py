@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,7 @@ def _section(kept: Kept, kind: str, title: str, pictures: Path) -> str:
         taken = [way.name for way in ABLATIONS if way.name in found]
         if taken:
             parts += ["### Each part taken out, and one put in\n"]
-            parts += [_table(_together(found, [OURS.name, *taken]), [OURS.name, *taken])]
+            parts += [_table(_shared(found, [OURS.name, *taken]), [OURS.name, *taken])]
         rivals = [way.name for way in RECIPES if way.name in found]
         parts += [f"### Against {'the published recipes' if rivals else PERFECT}\n"]
         parts += [_table(found, [OURS.name, *rivals, PERFECT])]
@@ -153,19 +153,20 @@ def _originals(found: Found) -> str:
 
 def _seen(found: Found) -> Found:
     """What was measured on clips in most of whose frames the object is found before any edit."""
-    seeds = [seed for seed, row in found.get("original", {}).items() if row["found"] > 0.5]
-    return {way: {seed: rows[seed] for seed in seeds if seed in rows} for way, rows in found.items()}
+    return _on(found, {seed for seed, row in found.get("original", {}).items() if row["found"] > 0.5})
 
 
-def _together(found: Found, ways: Sequence[str]) -> Found:
-    """The ways' figures on those clips that all of them were measured on."""
-    seeds = set.intersection(*(set(found.get(way, {})) for way in ways))
-    return {way: {seed: found[way][seed] for seed in seeds} for way in ways if way in found}
+def _shared(found: Found, ways: Sequence[str]) -> Found:
+    """What was measured on those clips that all of these ways were measured on."""
+    return _on(found, set.intersection(*(set(found.get(way, {})) for way in ways)))
 
 
-def _values(found: Found, way: str, figure: str, seeds: Iterable[int] | None = None) -> list[float]:
-    rows = found.get(way, {})
-    return [rows[seed][figure] for seed in (rows if seeds is None else seeds) if seed in rows and figure in rows[seed]]
+def _on(found: Found, seeds: Collection[int]) -> Found:
+    return {way: {seed: row for seed, row in rows.items() if seed in seeds} for way, rows in found.items()}
+
+
+def _values(found: Found, way: str, figure: str) -> list[float]:
+    return [row[figure] for row in found.get(way, {}).values() if figure in row]
 
 
 def _compare(found: Found, others: Sequence[Any]) -> str:
@@ -173,14 +174,16 @@ def _compare(found: Found, others: Sequence[Any]) -> str:
     there = [way.name for way in others if found.get(way.name)]
     if not there or not found.get(OURS.name):
         return ""
-    shared = sorted(_together(found, [OURS.name, *there])[OURS.name])
-    lines = [f"On the {len(shared)} clips that all were measured on, vxedit against each published recipe:\n"]
+    shared = _shared(found, [OURS.name, *there])
+    lines = [
+        f"On the {len(shared[OURS.name])} clips that all were measured on, vxedit against each published recipe:\n"
+    ]
     for figure in CLAIMED:
         label, better, _ = FIGURES[figure]
-        ours = mean_interval(_values(found, OURS.name, figure, shared))
+        ours = mean_interval(_values(shared, OURS.name, figure))
         behind = []
         for name in there:
-            theirs = mean_interval(_values(found, name, figure, shared))
+            theirs = mean_interval(_values(shared, name, figure))
             ahead = ours.low > theirs.high if better == "higher" else ours.high < theirs.low
             if not ahead:
                 behind.append(f"{name} ({_cell(theirs, 3)})")
@@ -210,13 +213,12 @@ def _sizes(found: Found) -> str:
 
 
 def _pairs(found: Found) -> str:
-    ours, best = found.get(OURS.name, {}), found.get(PERFECT, {})
+    def told(way: str, figure: str) -> str:
+        return _cell(mean_interval(_values(found, way, figure)), 3)
 
-    def told(rows: dict[int, dict[str, float]], name: str) -> str:
-        return _cell(mean_interval([row[name] for row in rows.values()]), 3)
-
+    ours, best, count = OURS.name, PERFECT, len(found.get(OURS.name, {}))
     return (
-        f"Share of the frames in which both objects overlap their own boxes by a half or more (n = {len(ours)}), of "
+        f"Share of the frames in which both objects overlap their own boxes by a half or more (n = {count}), of "
         f"those in which a perfect edit shows at least half of each: {told(ours, 'found_shown')}; the detector on a "
         f"perfect edit: {told(best, 'found_shown')}. Of all frames, those among them in which one hides the other: "
         f"{told(ours, 'found_both')}; on a perfect edit: {told(best, 'found_both')}. The one behind alone "
@@ -253,7 +255,7 @@ def _pictures(kept: Kept, kind: str, folder: Path) -> str:
     after."""
     rows = []
     for way in kept.kinds[kind]:
-        strips = [_strip_file(kept, kind, seed, way) for seed in _shown(kept, kind, way)]
+        strips = [_strip_file(kept, kind, seed, way) for seed in _pictured(kept, kind, way)]
         if strips and all(strip.exists() for strip in strips):
             rows.append((way, [_read(strip) for strip in strips]))
     if not rows:
@@ -267,7 +269,7 @@ def _pictures(kept: Kept, kind: str, folder: Path) -> str:
     )
 
 
-def _shown(kept: Kept, kind: str, way: str) -> list[int]:
+def _pictured(kept: Kept, kind: str, way: str) -> list[int]:
     """The seeds of a way's best, median and worst clip; none of what is no edit."""
     rank, clips = "new_likeness" if kind == "words" else "miou", kept.kinds[kind][way]
     ranked = [seed for _, seed in sorted((figures[rank], seed) for seed, figures in clips.items() if rank in figures)]
@@ -281,7 +283,7 @@ def unpictured(kept: Kept) -> set[tuple[str, int, str]]:
         (kind, seed, way)
         for kind, ways in kept.kinds.items()
         for way in ways
-        for seed in _shown(kept, kind, way)
+        for seed in _pictured(kept, kind, way)
         if not _strip_file(kept, kind, seed, way).exists()
     }
 

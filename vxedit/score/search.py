@@ -136,7 +136,7 @@ def guesses(templates: Bank, frame: np.ndarray, *, each: int = 3) -> list[np.nda
     for score in response(templates, frame):
         for count in (len(score), len(score) // 2):
             for _ in range(each):
-                k, row, column = np.unravel_index(int(score[:count].argmax()), score[:count].shape)
+                k, row, column = np.unravel_index(int(score[:count].argmax()), score.shape)
                 if score[k, row, column] <= 0:
                     break
                 size = templates.sizes[k]
