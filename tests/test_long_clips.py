@@ -16,6 +16,7 @@ import torch
 from tests.footage import PROMPT, RATE, contents, write_footage
 from tests.io.clips import sound_of
 from vxedit import real
+from vxedit.backbones.protocol import Size
 from vxedit.backbones.registry import load
 from vxedit.backbones.unet3d import UNet3D
 from vxedit.edit.path import parse_path
@@ -30,6 +31,7 @@ from vxedit.job import STAY, EditSettings, Extras, InvertSettings, ObjectJob, Re
 from vxedit.make import Brief, Outcome, edit_frames
 from vxedit.real import edit_real, plan
 from vxedit.results import Result
+from vxedit.stand_in import StandIns, stand_ins
 from vxedit.windows import windows
 
 FRAMES, LENGTH = 20, 8
@@ -37,6 +39,7 @@ WINDOWS = windows(FRAMES, LENGTH)
 BOX = (0.15, 0.3, 0.45, 0.7)
 AWAY = "0%:0.3,0.5,0.3,0.4 0.3s:0.6,0.5 100%:0.7,0.4"
 NAMES = ("out.mp4", "out.json", "out.png")
+STRESSED = WordSettings(weights=(("ball", 2.0),))
 
 
 @pytest.fixture(scope="module")
@@ -155,20 +158,41 @@ def test_windows_are_faded_into_each_other(bench: Bench) -> None:
                 assert np.abs(faded).max() <= 0.5 + 1e-5
 
 
-def test_an_object_drawn_as_another_goes_on_from_what_the_window_before_made(bench: Bench) -> None:
-    bench(path=STAY, words=WordSettings((("ball", "burger"),)))
+def test_an_object_whose_words_change_it_goes_on_from_what_the_window_before_made(bench: Bench) -> None:
+    bench(path=STAY, words=STRESSED)
     assert bench.briefs[0].settled is None and len(bench.handed["out.mp4"]) == FRAMES
     for window, brief, before in zip(WINDOWS[1:], bench.briefs[1:], bench.outcomes, strict=False):
         assert brief.settled is not None and np.array_equal(brief.settled, before.frames[-window.shared :])
         assert len(brief.clip) == LENGTH
 
 
-def test_an_object_that_is_only_moved_is_rendered_freely_in_every_window(bench: Bench) -> None:
-    bench()
-    assert [brief.settled for brief in bench.briefs] == [None, None, None]
+def test_what_an_object_becomes_is_drawn_once_for_all_windows(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[Size] = []
+
+    def noted(*given: Any, **named: Any) -> StandIns:
+        sizes.append(given[3])
+        return stand_ins(*given, **named)
+
+    monkeypatch.setattr(real, "stand_ins", noted)
+    result = bench(path=STAY, words=WordSettings((("ball", "burger"),)))
+    assert [size._asdict() for size in sizes] == [result.record["model"]["size"]] and sizes[0].frames == LENGTH
+    cutouts = [cast(StandIns, brief.stand_ins).cutouts[0] for brief in bench.briefs]
+    for one, other, window in zip(cutouts, cutouts[1:], WINDOWS[1:], strict=False):
+        assert one is not None and other is not None
+        assert np.array_equal(one.colours[-window.shared :], other.colours[: window.shared])
+    passes = sum(outcome.edited.forwards for outcome in bench.outcomes if outcome.edited)
+    assert result.record["cost"]["edit_forwards"] == passes > 2 * bench.tiny.steps
+    bench(path=STAY, words=WordSettings((("ball", "burger"),)), edit=EditSettings(0.0, 5), overwrite=True)
+    assert len(sizes) == 1  # where nothing is to change, nothing is drawn
 
 
 @pytest.mark.parametrize("words", [WordSettings(), WordSettings((("ball", "burger"),))])
+def test_an_object_that_is_laid_anew_is_rendered_freely_in_every_window(bench: Bench, words: WordSettings) -> None:
+    bench(words=words)
+    assert [brief.settled for brief in bench.briefs] == [None, None, None]
+
+
+@pytest.mark.parametrize("words", [WordSettings(), STRESSED])
 def test_frames_that_are_made_already_stay_what_they_are(bench: Bench, words: WordSettings) -> None:
     """In the latents, where the object is or goes: from there the rest goes on. Elsewhere they are the source's."""
     bench(words=words, path=STAY if words else AWAY)

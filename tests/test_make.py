@@ -13,7 +13,7 @@ from tests.edit.scenes import grown
 from vxedit.backbones.protocol import Backbone
 from vxedit.edit.locate import Located
 from vxedit.edit.region import Region
-from vxedit.edit.scene import lay, vouched
+from vxedit.edit.scene import Moved, lay, vouched
 from vxedit.edit.task import Edited, Subject
 from vxedit.io.fit import resize_frames
 from vxedit.make import finish
@@ -45,7 +45,7 @@ def test_the_models_noise_is_left_out_where_the_scene_is_held_and_its_picture_ke
     """The left half is held; the model differs from what was laid by 2 grey levels everywhere, brighter and darker in
     turn."""
     frames, found = still()
-    scene = lay(frames, [(found, found.boxes)])
+    scene = lay(frames, [Moved(found, found.boxes)])
     flicker = 2 * np.array([1, -1, 1])[:, None, None, None]
     whole, left = np.ones(frames.shape[:3], np.float32), np.zeros(frames.shape[:3], np.float32)
     left[:, :, : SIDE // 2] = 1
@@ -67,7 +67,7 @@ def test_what_no_frame_shows_is_the_models_and_steady() -> None:
     the frames get the mean."""
     frames, found = still()
     targets = found.boxes + 20 / SIDE
-    scene = lay(frames, [(found, targets)])
+    scene = lay(frames, [Moved(found, targets)])
     made = scene.frames.copy()
     place = found.masks & (scene.target == 0)
     made[place] = 20

@@ -494,8 +494,11 @@ def test_a_word_becomes_another_while_the_object_stays(bench: Bench, outcomes: l
     result = bench(path=STAY, words=words)
     assert result.record["new_prompt"] == "a red burger on the grass"
     assert result.record["prompt"]["text"] == PROMPT
-    boxes = result.record["boxes"]
-    np.testing.assert_allclose(boxes["target"], boxes["source"], atol=1e-5)
+    was, new = (np.array(result.record["boxes"][name]) for name in ("source", "target"))
+    (wide, tall), (new_wide, new_tall) = ((box[:, 2:] - box[:, :2]).T for box in (was, new))
+    np.testing.assert_allclose(new[:, :2] + new[:, 2:], was[:, :2] + was[:, 2:], atol=1e-4)
+    np.testing.assert_allclose(new_wide * new_tall, wide * tall, atol=1e-4)
+    assert np.abs(new_wide / new_tall - wide / tall).min() > 0.05  # the burger's shape is the burger's own
     bench(path=STAY, output=bench.folder / "plain.mp4")
     changed, plain_one = outcomes
     assert changed.edited is not None and plain_one.edited is not None

@@ -45,6 +45,7 @@ from vxedit.model import cost_lines, memory_of, outline_of, within_memory
 from vxedit.objects import Wanted, check_place, check_words
 from vxedit.reel import Held
 from vxedit.results import Result, clip_part, cost, edit_part, head, write_files
+from vxedit.stand_in import becoming
 from vxedit.story import told
 from vxedit.views import Views
 
@@ -108,7 +109,8 @@ class GenPlan:
         from vxedit.backbones.pace import work_of
 
         how, facts, layout = self.sampling, self.outline.facts, self.outline.layout
-        return work_of(layout, facts, self.size, steps=how.steps, guidance_scale=how.guidance_scale, invert=None)
+        drawn, scale = float(bool(becoming(self.words, self.objects))), how.guidance_scale
+        return work_of(layout, facts, self.size, steps=how.steps, guidance_scale=scale, invert=None, drawn=drawn)
 
 
 def gen_files(job: GenJob) -> dict[str, Path]:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 
-from vxedit.backbones.protocol import Backbone
+from vxedit.backbones.protocol import Backbone, Size
 from vxedit.clip import Clip
 from vxedit.edit.locate import Located, per_frame, words_attention
 from vxedit.edit.objective import Weights
@@ -29,6 +29,7 @@ from vxedit.io.crop import Placement
 from vxedit.io.fit import composite, resize_frames
 from vxedit.job import EditSettings, Progress
 from vxedit.objects import Wanted, find_objects
+from vxedit.stand_in import StandIns, fitted, stand_ins
 from vxedit.word_figures import diffuse_warning
 
 
@@ -39,7 +40,8 @@ class Brief:
     `placement`: where the clip was cut out of larger frames, in whose shares the objects' paths are told; their boxes
     and masks are the clip's own. `targets`: where the objects should be, boxes (F, 4) in shares of the larger frames,
     where a path has been followed already; `settled`: the clip's first frames where they are made already and the rest
-    is to go on from them, (n, H, W, 3) at its size. Both are those of a piece of a longer clip.
+    is to go on from them, (n, H, W, 3) at its size; `stand_ins`: what the objects become whose words do, where it has
+    been drawn already. All three are those of a piece of a longer clip.
     """
 
     clip: Clip
@@ -49,6 +51,7 @@ class Brief:
     placement: Placement | None = None
     targets: tuple[np.ndarray, ...] | None = None
     settled: np.ndarray | None = None
+    stand_ins: StandIns | None = None
 
     def in_frame(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (F, 4) in shares of the clip as shares of the frames that it was cut out of."""
@@ -116,7 +119,8 @@ def edit_frames(
     warnings = diffuse(brief.objects, attention)
     asked, said = follow_paths(brief, clip.times_s, [brief.in_frame(there.boxes) for there in found])
     warnings += said
-    targets = [brief.in_clip(boxes) for boxes in asked]
+    others = brief.stand_ins or _stand_ins(brief, backbone, seen, clock, progress)
+    targets = _shaped([brief.in_clip(boxes) for boxes in asked], others, clip.frames, seen)
     with clock("decode"):
         reconstruction = backbone.decode(inversion.clean, len(clip))
     known: dict[str, Any] = {"found": tuple(found), "targets": tuple(targets), "attention_before": tuple(attention)}
@@ -125,14 +129,16 @@ def edit_frames(
         nothing = np.zeros(clip.frames.shape[:3], np.float32)
         return Outcome(frames=clip.frames, alpha=nothing, attention_after=tuple(attention), edited=None, **known)
     subjects = [
-        Subject(one.obj, one.columns, there, boxes)
-        for one, there, boxes in zip(brief.objects, found, targets, strict=True)
+        Subject(one.obj, one.columns, there, boxes, other)
+        for one, there, boxes, other in zip(brief.objects, found, targets, others.cutouts, strict=True)
     ]
     chance = torch.Generator().manual_seed(settings.seed)
     settled = None if brief.settled is None else resize_frames(brief.settled, *seen.shape[1:3])
     task = Task(backbone, inversion, seen, tuple(subjects), chance, brief.words, settled, stage(progress, "edit"))
     with clock("edit"):
         edited = _edit(task, settings, parts)
+        passes = edited.forwards + others.forwards, edited.guided + others.gradient_passes
+        edited = replace(edited, forwards=passes[0], guided=passes[1])
     with clock("decode"):
         frames, alpha = finish(backbone, clip.frames, subjects, edited)
         after = _attention_after(brief, backbone, inversion, edited)
@@ -158,6 +164,24 @@ def follow_paths(
         return brief.targets, []
     paths = [one.motion.sample(times_s, start_boxes=boxes) for one, boxes in zip(brief.objects, origins, strict=True)]
     return tuple(path.boxes for path in paths), list(dict.fromkeys(said for path in paths for said in path.warnings))
+
+
+def _stand_ins(brief: Brief, backbone: Backbone, seen: np.ndarray, clock: Clock, progress: Progress | None) -> StandIns:
+    """What the objects become whose words do, drawn at the size of `seen`; nothing where nothing is to change."""
+    if brief.words is None or brief.settings.strength == 0:
+        return StandIns((None,) * len(brief.objects))
+    with clock("draw"):
+        tell = stage(progress, "draw")
+        size = Size(*seen.shape[:3])
+        return stand_ins(backbone, brief.words, brief.objects, size, seed=brief.settings.seed, progress=tell)
+
+
+def _shaped(targets: Sequence[np.ndarray], others: StandIns, frames: np.ndarray, seen: np.ndarray) -> list[np.ndarray]:
+    """The targets (F, 4) in shares of the clip's frames, of which what becomes another object has the other's shape."""
+    (tall, wide), (height, width) = frames.shape[1:3], seen.shape[1:3]
+    aspect = wide / tall / (width / height)
+    pairs = zip(targets, others.cutouts, strict=True)
+    return [boxes if other is None else fitted(boxes, other, aspect) for boxes, other in pairs]
 
 
 def _edit(task: Task, settings: EditSettings, parts: Parts | None) -> Edited:
@@ -189,7 +213,7 @@ def finish(
     made = resize_frames(backbone.decode(edited.latents, count), height, width)
     if edited.expected is not None and edited.held is not None and edited.scene is not None:
         expected = resize_frames(backbone.decode(edited.expected, count), height, width)
-        large = enlarge(edited.scene, frames, [(subject.found, subject.targets) for subject in subjects])
+        large = enlarge(edited.scene, frames, [subject.moved for subject in subjects])
         made = with_detail(made, expected, large.frames, _sized(edited.held, height, width))
         made = steadied(made, ~large.plate.known & (large.target <= 0.1), large.camera)
     alpha = _sized(edited.region.alpha, height, width)

@@ -35,6 +35,7 @@ from vxedit.job import RealJob
 from vxedit.model import cost_lines, memory_of, outline_of
 from vxedit.objects import Wanted, check_place, check_words
 from vxedit.seeing import check_placement, place_of, windows_of
+from vxedit.stand_in import becoming
 from vxedit.windows import Window
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ class Plan:
 
         how, scale = self.job.invert, self.job.invert.guidance_scale
         facts, layout = self.outline.facts, self.outline.layout
-        return work_of(layout, facts, self.size, steps=how.steps, guidance_scale=scale, invert=how)
+        drawn = 1 / len(self.windows) if becoming(self.words, self.objects) else 0.0  # once for all of them
+        return work_of(layout, facts, self.size, steps=how.steps, guidance_scale=scale, invert=how, drawn=drawn)
 
 
 def plan(job: RealJob) -> Plan:

@@ -14,6 +14,7 @@ import torch
 
 from vxedit.backbones.protocol import Backbone
 from vxedit.clip import Clip
+from vxedit.edit.words import WordEdit
 from vxedit.errors import VxeditError
 from vxedit.followed import Followed
 from vxedit.invert.inversion import Inversion, from_tensors, invert, to_tensors
@@ -28,6 +29,7 @@ from vxedit.model import within_memory
 from vxedit.plan import Plan, plan, preview
 from vxedit.reel import Filed, Held, Reel
 from vxedit.results import Result, clip_part, cost, edit_part, head, write_files
+from vxedit.stand_in import StandIns, becoming, stand_ins
 from vxedit.story import Story, joined, told
 from vxedit.views import Views
 from vxedit.windows import Window, crossfade
@@ -154,7 +156,9 @@ class _Run:
         objects = Followed(planned.objects, placed, planned.windows)
         targets = self._targets()
         ends = [window.shared for window in planned.windows[1:]] + [0]
-        left = settled = None
+        left = settled = others = None
+        if planned.words is not None and len(planned.windows) > 1:
+            others = self._stand_ins(planned.words)
         for window, shared in zip(planned.windows, ends, strict=True):
             clip = planned.footage.read(window.begin, window.end)
             inversion, seen = self._inverted(window, clip)
@@ -166,6 +170,7 @@ class _Run:
                 placement=self._view,
                 targets=None if targets is None else tuple(boxes[window.begin : window.end] for boxes in targets),
                 settled=settled,
+                stand_ins=others and others.between(window.begin, window.end),
             )
             outcome = edit_frames(brief, self.backbone, inversion, seen, self.clock, self._progress(window))
             objects.found(window, outcome.found)
@@ -174,10 +179,24 @@ class _Run:
             if left is not None:
                 made = np.concatenate([crossfade(left, made[: window.shared]), made[window.shared :]])
             left = made[len(made) - shared :]
-            # What is laid anew from the source's pixels agrees by itself: faded into each other, two free renderings
-            # jump less than where one was held to the other. An object drawn as another has nothing else to go by.
-            settled = placed.cut(left) if planned.words is not None else None
+            # What is laid anew from the same pixels agrees by itself: faded into each other, two free renderings jump
+            # less than where one was held to the other. An object whose words change it has nothing else to go by.
+            settled = placed.cut(left) if self._redrawn else None
             yield made[: len(made) - shared]
+
+    @property
+    def _redrawn(self) -> bool:
+        """Whether words change what objects look like, and not what they are: that is drawn in the clip itself."""
+        return self.planned.words is not None and not becoming(self.planned.words, self.planned.objects)
+
+    def _stand_ins(self, words: WordEdit) -> StandIns:
+        """What the objects become whose words do: drawn once, for all windows."""
+        job, objects = self.planned.job, self.planned.objects
+        if job.edit.strength == 0:
+            return StandIns((None,) * len(objects))
+        tell = stage(self.progress, "draw")
+        with self.clock("draw"):
+            return stand_ins(self.backbone, words, objects, self.planned.size, seed=job.edit.seed, progress=tell)
 
     def _targets(self) -> tuple[np.ndarray, ...] | None:
         """Where the objects should be in every frame, (F, 4) in shares of the frame; None where that can wait for the

@@ -46,15 +46,16 @@ def test_what_an_edit_asks_for_is_counted_in_passes() -> None:
     shown = outline("embedded")
     size = shown.native
 
-    def passes(kind: str | None, scale: float = 1.0, steps: int = 20) -> float:
+    def passes(kind: str | None, scale: float = 1.0, steps: int = 20, drawn: float = 0.0) -> float:
         invert = None if kind is None else InvertSettings(kind, steps, scale)  # type: ignore[arg-type]
-        found = work_of(shown.layout, shown.facts, size, steps=steps, guidance_scale=scale, invert=invert)
+        found = work_of(shown.layout, shown.facts, size, steps=steps, guidance_scale=scale, invert=invert, drawn=drawn)
         assert found is not None
         return found.passes
 
     assert passes("uni") - passes("ddim") == 1
     assert passes("null-text") > 2 * passes("uni")
     assert passes(None, 5.0) > 1.5 * passes(None, 1.0)
+    assert passes("uni", drawn=0.5) - passes("uni") == shown.facts.steps  # half a clip, two passes a step
     assert passes("ddim", steps=40) == pytest.approx(2 * passes("ddim"))
 
 

@@ -13,7 +13,7 @@ from tests.edit.scenes import clip, grown, mask_iou
 from vxedit.edit.locate import Located, mask_boxes
 from vxedit.edit.plate import Plate
 from vxedit.edit.refine import hidden_by
-from vxedit.edit.scene import Scene, enlarge, lay, soften, unmixed, vouched, with_detail
+from vxedit.edit.scene import Cutout, Moved, Scene, cut_out, enlarge, lay, soften, unmixed, vouched, with_detail
 from vxedit.io.fit import resize_frames
 from vxedit.render.scene import Rendered
 
@@ -51,7 +51,7 @@ def shifted(truth: Rendered) -> np.ndarray:
 def test_the_object_stands_at_its_target_and_its_old_place_is_clean(name: str, place: str) -> None:
     truth, moved = before_and_after(name, place)
     source = truth.frames.copy()
-    scene = lay(truth.frames, [(known(truth), shifted(truth))])
+    scene = lay(truth.frames, [Moved(known(truth), shifted(truth))])
     assert scene.frames.dtype == np.uint8 and np.array_equal(truth.frames, source)
     there = moved.masks[0]
     left = grown(truth.masks[0], 4) & ~grown(there, 4)
@@ -67,7 +67,7 @@ def test_the_object_stands_at_its_target_and_its_old_place_is_clean(name: str, p
 def test_what_neither_hides_is_the_source_bit_for_bit() -> None:
     truth, _ = before_and_after("ball", "gravel")
     found = known(truth)
-    scene = lay(truth.frames, [(found, shifted(truth))])
+    scene = lay(truth.frames, [Moved(found, shifted(truth))])
     apart = ~hidden_by(found) & (scene.target == 0)
     assert apart.mean() > 0.5
     assert np.array_equal(scene.frames[apart], truth.frames[apart])
@@ -78,7 +78,7 @@ def test_what_neither_hides_is_the_source_bit_for_bit() -> None:
 def test_an_object_laid_where_it_was_gives_the_source_back(name: str, place: str) -> None:
     truth, _ = before_and_after(name, place)
     found = known(truth)
-    scene = lay(truth.frames, [(found, found.boxes)])
+    scene = lay(truth.frames, [Moved(found, found.boxes)])
     inner = eroded(truth.masks[0], 3)
     assert np.abs(scene.frames[inner].astype(int) - truth.frames[inner]).max() <= 1
     assert psnr(scene.frames, truth.frames) > 34 > psnr(truth.clean, truth.frames) + 8
@@ -91,7 +91,7 @@ def test_each_frame_has_its_own_box() -> None:
     truth, _ = before_and_after("ball", "gravel", frames=4)
     low, side = np.array([[4, 50], [20, 40], [50, 60], [60, 10]]) / 96, np.array([30, 24, 20, 27])[:, None] / 96
     targets = np.hstack([low, low + side])
-    scene = lay(truth.frames, [(known(truth), targets)])
+    scene = lay(truth.frames, [Moved(known(truth), targets)])
     assert np.abs(mask_boxes(scene.target > 0.5) - targets).max() * 96 <= 1.5
 
 
@@ -125,7 +125,7 @@ def inner(boxes: np.ndarray, *, side: int = 96, edge: int = 3) -> np.ndarray:
 def test_two_objects_both_reach_their_targets_and_the_later_covers_the_earlier() -> None:
     shown, behind, red, green = two_squares()
     first, second = (np.repeat(np.array([box]) / 96, 4, 0) for box in ([40, 8, 64, 32], [52, 20, 76, 44]))
-    scene = lay(shown, [(red, first), (green, second)])
+    scene = lay(shown, [Moved(red, first), Moved(green, second)])
     front, hidden = inner(second), inner(first) & ~inner(second, edge=-3)
     assert np.abs(scene.frames[front].astype(int) - GREEN).max() <= 1
     assert np.abs(scene.frames[hidden].astype(int) - RED).max() <= 1
@@ -138,17 +138,17 @@ def test_two_objects_both_reach_their_targets_and_the_later_covers_the_earlier()
     gone = (red.masks | green.masks) & ~grown(scene.target > 0.01, 2)
     assert gone.mean() > 0.05 and psnr(scene.frames[gone], behind[gone]) > 35 > psnr(shown[gone], behind[gone]) + 15
     assert scene.source[red.masks | green.masks].min() == 1
-    other_way = lay(shown, [(green, second), (red, first)])
+    other_way = lay(shown, [Moved(green, second), Moved(red, first)])
     assert np.abs(other_way.frames[inner(first)].astype(int) - RED).max() <= 1
 
 
 def test_objects_that_change_places_do_not_wipe_each_other_out() -> None:
     """Each goes where the other is, in every frame: what is cleared for one must not clear the other away."""
     shown, _, red, green = two_squares()
-    scene = lay(shown, [(red, green.boxes), (green, red.boxes)])
+    scene = lay(shown, [Moved(red, green.boxes), Moved(green, red.boxes)])
     assert np.abs(scene.frames[inner(green.boxes)].astype(int) - RED).max() <= 1
     assert np.abs(scene.frames[inner(red.boxes)].astype(int) - GREEN).max() <= 1
-    alone = lay(shown, [(red, green.boxes)])
+    alone = lay(shown, [Moved(red, green.boxes)])
     left = inner(green.boxes)
     assert np.abs(alone.frames[left].astype(int) - RED).max() <= 1  # in front of one that isn't moved
     stays = inner(green.boxes, edge=-6) & ~inner(green.boxes, edge=-3)
@@ -157,17 +157,49 @@ def test_objects_that_change_places_do_not_wipe_each_other_out() -> None:
 
 def test_both_are_laid_the_same_at_a_larger_size() -> None:
     shown, _, red, green = two_squares()
-    objects = [(red, green.boxes), (green, green.boxes)]
+    objects = [Moved(red, green.boxes), Moved(green, green.boxes)]
     large = enlarge(lay(shown, objects), resize_frames(shown, 192, 192), objects)
     assert large.covers.shape == (2, 4, 192, 192)
     assert np.abs(large.frames[inner(green.boxes, side=192, edge=8)].astype(int) - GREEN).max() <= 2
 
 
+@pytest.mark.parametrize("side", [96, 192])
+def test_another_object_is_laid_where_one_was_to_stand(side: int) -> None:
+    """The green square's picture, cut out of the clip, in the red one's places; the green one itself stays."""
+    shown, _, red, green = two_squares()
+    objects = [Moved(red, red.boxes, cut_out(shown, green))]
+    scene = enlarge(lay(shown, objects), resize_frames(shown, side, side), objects)
+    unit = side // 96
+    for boxes in (red.boxes, green.boxes):
+        deep = inner(boxes, side=side, edge=4 * unit)
+        assert deep.any() and np.abs(scene.frames[deep].astype(int) - GREEN).max() <= 2
+    assert (scene.target > 0.5)[inner(red.boxes, side=side, edge=2 * unit)].all()
+    assert (scene.frames[..., 0] < 190).all()  # nowhere is there any red
+
+
+def test_an_object_cut_out_of_its_own_clip_is_laid_as_it_is_without() -> None:
+    truth, _ = before_and_after("car", "a meadow", frames=3)
+    found = known(truth)
+    plain, cut = (
+        lay(truth.frames, [Moved(found, shifted(truth), cutout)]) for cutout in (None, cut_out(truth.frames, found))
+    )
+    assert np.array_equal(plain.frames, cut.frames) and np.array_equal(plain.covers, cut.covers)
+
+
+def test_frames_of_a_cutout_can_be_taken_in_any_order() -> None:
+    truth, _ = before_and_after("car", "a meadow", frames=3)
+    whole = cut_out(truth.frames, known(truth))
+    some = whole.at([2, 0, 2, 1])
+    assert isinstance(some, Cutout) and len(some.colours) == len(some.cover) == 4
+    assert np.array_equal(some.boxes, whole.boxes[[2, 0, 2, 1]])
+    assert np.array_equal(some.cover[2], whole.cover[2]) and np.array_equal(some.colours[3], whole.colours[1])
+
+
 def test_what_may_be_the_object_is_not_taken_for_background() -> None:
     truth, moved = before_and_after("car", "a meadow")
     core, targets = eroded(truth.masks[0], 4), shifted(truth)
-    narrow = lay(truth.frames, [(Located(core, truth.boxes[0]), targets)])
-    wide = lay(truth.frames, [(Located(core, truth.boxes[0], truth.masks[0]), targets)])
+    narrow = lay(truth.frames, [Moved(Located(core, truth.boxes[0]), targets)])
+    wide = lay(truth.frames, [Moved(Located(core, truth.boxes[0], truth.masks[0]), targets)])
     left = truth.masks[0] & ~grown(moved.masks[0], 3)
     assert psnr(wide.frames[left], truth.clean[left]) > 28
     assert psnr(narrow.frames[left], truth.clean[left]) < 22  # a ghost is left
@@ -179,8 +211,8 @@ def test_what_may_be_the_object_is_not_taken_for_background() -> None:
 def test_a_camera_that_is_known_is_taken_as_it_is() -> None:
     truth, _ = before_and_after("ball", "gravel", frames=3)
     still = np.repeat(np.eye(3)[None], 3, 0)
-    told = lay(truth.frames, [(replace(known(truth), camera=still), shifted(truth))])
-    measured = lay(truth.frames, [(known(truth), shifted(truth))])
+    told = lay(truth.frames, [Moved(replace(known(truth), camera=still), shifted(truth))])
+    measured = lay(truth.frames, [Moved(known(truth), shifted(truth))])
     assert np.array_equal(told.camera, still)
     assert measured.camera[2][:2, 2] == pytest.approx([-0.12 * 96, 0.06 * 96], abs=0.5)
     hidden = hidden_by(known(truth)) & told.plate.known & measured.plate.known
@@ -193,8 +225,8 @@ def small_and_large(name: str, place: str) -> tuple[Scene, Scene, Rendered, Rend
     large, moved = before_and_after(name, place, size=128, frames=4)
     found = known(before_and_after(name, place, size=64, frames=4)[0])
     targets = found.boxes + np.tile(SHIFT, 2)
-    scene = lay(resize_frames(large.frames, 64, 64), [(found, targets)])
-    return scene, enlarge(scene, large.frames, [(found, targets)]), large, moved
+    scene = lay(resize_frames(large.frames, 64, 64), [Moved(found, targets)])
+    return scene, enlarge(scene, large.frames, [Moved(found, targets)]), large, moved
 
 
 @pytest.mark.parametrize(("name", "place"), [("balloon", "gravel"), ("car", "a meadow")])
@@ -214,8 +246,8 @@ def test_enlarged_it_keeps_out_what_may_be_the_object() -> None:
     truth, moved = before_and_after("car", "a meadow", size=128, frames=4)
     at64, _ = before_and_after("car", "a meadow", size=64, frames=4)
     found = Located(eroded(at64.masks[0], 3), at64.boxes[0], at64.masks[0])
-    scene = lay(resize_frames(truth.frames, 64, 64), [(found, shifted(at64))])
-    large = enlarge(scene, truth.frames, [(found, shifted(at64))])
+    scene = lay(resize_frames(truth.frames, 64, 64), [Moved(found, shifted(at64))])
+    large = enlarge(scene, truth.frames, [Moved(found, shifted(at64))])
     left = truth.masks[0] & ~grown(moved.masks[0], 4)
     assert psnr(large.frames[left], truth.clean[left]) > 25
 
@@ -225,8 +257,8 @@ def test_enlarging_takes_the_camera_along() -> None:
     truth, _ = before_and_after("ball", "gravel", size=64, frames=3)
     camera = np.array([np.eye(3), [[1.02, 0.01, -4], [-0.01, 0.98, 2.5], [0, 0, 1]], [[1, 0, 5], [0, 1, 0], [0, 0, 1]]])
     found = replace(known(truth), camera=camera)
-    scene = lay(truth.frames, [(found, found.boxes)])
-    large = enlarge(scene, resize_frames(truth.frames, 96, 128), [(found, found.boxes)])
+    scene = lay(truth.frames, [Moved(found, found.boxes)])
+    large = enlarge(scene, resize_frames(truth.frames, 96, 128), [Moved(found, found.boxes)])
     ratio = np.array([128 / 64, 96 / 64])
     for x, y in ((0, 0), (13, 40), (63, 20)):
         at = (np.array([x, y]) + 0.5) * ratio - 0.5
@@ -237,8 +269,8 @@ def test_enlarging_takes_the_camera_along() -> None:
 
 def test_at_its_own_size_it_is_the_scene_itself() -> None:
     truth, _ = before_and_after("ball", "gravel", size=64, frames=3)
-    scene = lay(truth.frames, [(known(truth), shifted(truth))])
-    assert enlarge(scene, truth.frames, [(known(truth), shifted(truth))]) is scene
+    scene = lay(truth.frames, [Moved(known(truth), shifted(truth))])
+    assert enlarge(scene, truth.frames, [Moved(known(truth), shifted(truth))]) is scene
 
 
 @pytest.mark.parametrize("sigma", [0.0, 0.7, 1.5])
@@ -330,7 +362,7 @@ def test_what_no_frame_shows_is_not_vouched_for_and_objects_are_unless_they_beco
     still = Located(red.masks[:1].repeat(4, 0), red.boxes[:1].repeat(4, 0))
     shown = shown[:1].repeat(4, 0)
     targets = still.boxes + 40 / 96
-    scene = lay(shown, [(still, targets)])
+    scene = lay(shown, [Moved(still, targets)])
     both, background = vouched(scene, objects=True), vouched(scene, objects=False)
     assert both.dtype == background.dtype == bool and both.shape == shown.shape[:3]
     assert not (both | background)[still.masks].any()
@@ -339,7 +371,7 @@ def test_what_no_frame_shows_is_not_vouched_for_and_objects_are_unless_they_beco
     elsewhere = ~hidden_by(still) & (scene.target == 0)
     assert elsewhere.mean() > 0.5 and (both & background)[elsewhere].all()
     # an object is vouched for where it covers what no frame shows, too
-    back = lay(shown, [(still, still.boxes)])
+    back = lay(shown, [Moved(still, still.boxes)])
     assert vouched(back, objects=True)[inner(still.boxes)].all()
     assert not vouched(back, objects=False)[still.masks].any()
 
@@ -370,5 +402,5 @@ def test_no_rim_of_the_old_background_travels_along() -> None:
     frames = (frames * (1 - soft) + 40 * soft).round().astype(np.uint8)
     found = Located(masks, mask_boxes(masks), camera=np.repeat(np.eye(3)[None], 3, 0))
     to_black = found.boxes + np.array([1, 0, 1, 0]) * (96 - 12 - 24 * np.arange(3))[:, None] / 112
-    scene = lay(frames, [(found, to_black)])
+    scene = lay(frames, [Moved(found, to_black)])
     assert scene.frames[:, :, 84:].max() < 60

@@ -152,6 +152,7 @@ def test_which_words_become_others(tiny: UNet3D) -> None:
     swapped = asked(tiny, replace={"burger": "red"})
     assert swapped.replaces((2, 3)) and not swapped.replaces((7,))
     assert not asked(tiny, weights={"burger": 2.0}).replaces((2, 3))
+    assert asked(tiny, replace={"burger": "red"}, weights={"red": 2.0}).replaces((2, 3))  # and then is stressed
     assert not asked(tiny, refine="the red burger on the red ball").replaces((2, 3))
     assert asked(tiny, refine="the burger on the ball").replaces((6,))
 

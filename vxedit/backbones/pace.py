@@ -47,10 +47,17 @@ class Work:
 
 
 def work_of(
-    layout: Layout, facts: Facts, size: Size, *, steps: int, guidance_scale: float | None, invert: InvertSettings | None
+    layout: Layout,
+    facts: Facts,
+    size: Size,
+    *,
+    steps: int,
+    guidance_scale: float | None,
+    invert: InvertSettings | None,
+    drawn: float = 0.0,
 ) -> Work | None:
     """The work of an edit in one piece of `size`; None where too little is known of the network. `invert` None: a clip
-    that is generated, and edited."""
+    that is generated, and edited. `drawn`: how many clips are drawn besides, for what objects become."""
     one = pass_flops(layout, facts, size)
     if one is None:
         return None
@@ -63,6 +70,7 @@ def work_of(
     else:
         begun = steps + (invert.kind == "uni")
     guided = steps * GUIDED * (1 + BACKWARD) / 2  # a gradient ends about halfway through the network
+    begun += drawn * facts.steps * (1 if facts.guidance_scale == 1 else 2)
     return Work(one, begun + steps * EDIT_FORWARDS * (1 if invert is not None else doubled) + guided)
 
 

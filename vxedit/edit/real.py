@@ -7,6 +7,9 @@ guidance    gradients of the box energy on the word's attention pull it to the p
 anchor      early steps are drawn to the transported trajectory; the pull fades, and the model settles seams and light
 pinning     outside the edit region every step is the source's own
 
+What becomes another object is that one from the start: its pixels, which the model drew in a clip of their own, are
+carried there, and noise of the background with them.
+
 Of a piece of a longer clip, the first frames may be made already: they are anchored to what they are through all steps,
 so that the rest goes on from them.
 """
@@ -21,7 +24,6 @@ import torch
 from torch import Tensor
 
 from vxedit.edit.branch import Branch
-from vxedit.edit.energy import rasterise
 from vxedit.edit.guidance import GuidanceSettings, guide
 from vxedit.edit.objective import Weights
 from vxedit.edit.refine import HIDES
@@ -77,44 +79,27 @@ def recipe(strength: float, parts: Parts | None = None) -> Recipe:
 def edit(task: Task, how: Recipe) -> Edited:
     """Move the task's objects."""
     scale = task.frames.shape[2] / 128
-    scene = lay(task.frames, [(subject.found, subject.targets) for subject in task.subjects])
-    if any(replaced(task)):
-        how = replace(how, start=1.0, words=replace(how.words, cross=0.0, self_=0.0))
+    scene = lay(task.frames, [subject.moved for subject in task.subjects])
+    if any(subject.cutout for subject in task.subjects):  # it takes no old object's attention over: that is its shape
+        how = replace(how, words=replace(how.words, cross=0.0, self_=0.0))
     room = how.margin * (1 if task.words is None else how.word_room)
     margin, seam, rim = (round(pixels * scale) for pixels in (room, how.seam, HIDES))
     region = region_of(scene.source, scene.target, margin=margin, seam=seam, source_margin=rim)
     return _run(task, how, region, scene, _Anchors.build(task, region, scene, how))
 
 
-def replaced(task: Task) -> list[bool]:
-    """Of each subject, whether its words become others. Such an object is drawn anew from the first step on, and takes
-    none of the old one's attention over, be it to its word or to its own places: that is its shape. Guidance keeps it
-    in its place."""
-    words = task.words
-    return [words is not None and words.replaces(subject.columns) for subject in task.subjects]
-
-
 @dataclass(frozen=True)
 class _Anchors:
     """The transported trajectory, as its clean latents and noise, and on the latents' grid (1, 1, f, h, w): `edit`,
     the cells that may change; `hold`, how firmly each is anchored, 0 to 1; `settled`, 1 in frames that are made already
-    (they are the clean latents' own); `renew`, the cells of objects that become others. There a run begins without the
-    object: `bare` are clean latents and noise without it, since the inverted noise of an object draws that object
-    whatever the prompt says."""
+    (they are the clean latents' own)."""
 
     clean: Tensor
     noise: Callable[[int], Tensor]
     edit: Tensor
     hold: Tensor
     settled: Tensor
-    renew: Tensor
-    bare: tuple[Tensor, Tensor]
     abar: tuple[float, ...]
-
-    def without(self, i: int) -> Tensor:
-        """The transported latents at level i, without the objects that become others."""
-        a, (clean, noise) = self.abar[i], self.bare
-        return torch.where(self.renew > 0, a**0.5 * clean + (1 - a) ** 0.5 * noise, self.at(i))
 
     def at(self, i: int) -> Tensor:
         """The transported latents at level i."""
@@ -145,15 +130,14 @@ class _Anchors:
             own, fresh = own.cpu(), torch.Generator().manual_seed(seed)
             # an object's noise is carried from where it was, before that place gets the background's
             moved = own
-            for origin, aim, cover in zip(task.origins(), task.aims(), covers, strict=True):
-                carried = carry_noise(own, origin, aim, cover)
-                moved = torch.where(cover > 0.5, carried, moved)
             empty = refill_noise(own, source_cells > 0.1, fresh)
+            for subject, origin, aim, cover in zip(task.subjects, task.origins(), task.aims(), covers, strict=True):
+                # an object's inverted noise draws that object, whatever it was to become
+                carried = carry_noise(own, origin, aim, cover) if subject.cutout is None else empty
+                moved = torch.where(cover > 0.5, carried, moved)
             return torch.where((vacated_cells > 0.1) & (target_cells <= 0.3), empty, moved).to(device)
 
-        renew, bare = _emptied(task, scene, clean, seed + 1)
-        on_grid = hold[None, None].to(device), _settled(task).to(device), renew[None, None].to(device)
-        return cls(clean, noise, cells, *on_grid, bare, inversion.schedule.abar)
+        return cls(clean, noise, cells, hold[None, None].to(device), _settled(task).to(device), inversion.schedule.abar)
 
 
 def _cover(task: Task, scene: Scene) -> Cover:
@@ -175,32 +159,11 @@ def _settled(task: Task) -> Tensor:
 
 
 def _held(task: Task, scene: Scene) -> np.ndarray:
-    """Where the result is to be as the scene was laid, bool (F, H, W). Objects whose words change are held nowhere;
-    their words' attention holds the layout. What becomes another object has its whole box to be drawn in."""
-    return vouched(scene, objects=task.words is None) & ~_room(task)
-
-
-def _room(task: Task) -> np.ndarray:
-    """What objects that become others are drawn in: their boxes, bool (F, H, W)."""
-    count, height, width, _ = task.frames.shape
-    gone = [one for one, other in zip(task.subjects, replaced(task), strict=True) if other]
-    boxes = [rasterise(one.targets, height, width).numpy() > 0 for one in gone]
-    return np.logical_or.reduce([np.zeros((count, height, width), bool), *boxes])
-
-
-def _emptied(task: Task, scene: Scene, clean: Tensor, seed: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """The cells (f, h, w) that objects which become others are drawn in, 0 or 1, and there the clean latents without
-    them and noise of the background, (1, C, f, h, w) each."""
-    _, _, frames, height, width = clean.shape
-    gone = replaced(task)
-    if not any(gone):
-        return torch.zeros(frames, height, width), (clean, torch.zeros_like(clean))
-    cover, room = np.clip(scene.covers[gone].sum(0), 0, 1), _room(task)
-    without = scene.frames + cover[..., None] * (scene.plate.frames - scene.frames.astype(np.float32))
-    emptied = task.backbone.encode(np.clip(without + 0.5, 0, 255).astype(np.uint8))
-    hole = to_cells(np.maximum.reduce([scene.source, scene.target, room]), height, width, task.spans) > 0.1
-    bare = refill_noise(task.inversion.noise(0).cpu(), hole, torch.Generator().manual_seed(seed)).to(clean.device)
-    return (to_cells(np.maximum(cover, room), height, width, task.spans) > 0.02).float(), (emptied, bare)
+    """Where the result is to be as the scene was laid, bool (F, H, W). Objects are held nowhere while words change that
+    may change them: their words' attention holds the layout. What an object became is drawn already."""
+    held = vouched(scene, objects=task.words is None)
+    became = [cover > 0.5 for one, cover in zip(task.subjects, scene.covers, strict=True) if one.cutout is not None]
+    return np.logical_or.reduce([held, *became])
 
 
 def anchor_weight(done: float, how: Recipe) -> float:
@@ -217,14 +180,14 @@ def _run(task: Task, how: Recipe, region: Region, scene: Scene, anchors: _Anchor
     branch = Branch(task, how.weights, how.words, scale=how.guidance_scale, cover=cover, sharing=how.sharing)
     first = count - max(1, round(how.start * count))
 
-    def source(i: int, *, without: bool = False) -> Tensor:
+    def source(i: int) -> Tensor:
         """The clip as it should have been at level i: the transported trajectory in its frame."""
         if not how.parts.transport:
             return inversion.pivot(i)
-        laid = anchors.without(i) if without else anchors.at(i)
+        laid = anchors.at(i)
         return _mix(inversion.pivot(i), laid, anchors.edit) if how.parts.pinning else laid
 
-    x = source(first, without=True)
+    x = source(first)
     before = after = None
     guided = 0
     for i in range(first, count):
@@ -237,16 +200,15 @@ def _run(task: Task, how: Recipe, region: Region, scene: Scene, anchors: _Anchor
         if how.parts.anchor and how.parts.transport:
             pull = anchor_weight((i + 1) / count, how)
             if pull > 0:
-                x = _mix(x, anchors.without(i + 1), pull * anchors.hold)
+                x = _mix(x, anchors.at(i + 1), pull * anchors.hold)
         if task.words is not None:
-            x = branch.blended(x, i, source(i + 1, without=True))
+            x = branch.blended(x, i, source(i + 1))
         if how.parts.transport and task.settled is not None:
             x = _mix(x, anchors.at(i + 1), anchors.settled)
         if how.parts.pinning:
             x = _mix(inversion.pivot(i + 1), x, anchors.edit)
         task.tell(i - first + 1, count - first)
-    # what becomes another object has no detail to be given back
-    expected = anchors.clean if how.parts.transport and not bool(anchors.renew.any()) else None
+    expected = anchors.clean if how.parts.transport else None
     held = None if expected is None else soften(_held(task, scene), task.frames.shape[2] / 128)
     return Edited(x, expected, held, region, scene, before, after, branch.forwards, guided)
 

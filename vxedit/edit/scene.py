@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,8 +19,29 @@ from vxedit.edit.plate import Plate, clean_plate, register
 from vxedit.edit.refine import hidden_by
 from vxedit.edit.transport import carry
 
-Moved = tuple[Located, np.ndarray]
-"""An object that was found, and the boxes (F, 4) it should stand in."""
+
+@dataclass(frozen=True)
+class Cutout:
+    """An object cut out of its frames: its `colours` float32 (F, H, W, 3) in [0, 255], times its `cover` (F, H, W) in
+    [0, 1], and the `boxes` (F, 4), xyxy in shares of the frame, that it stands in."""
+
+    colours: np.ndarray
+    cover: np.ndarray
+    boxes: np.ndarray
+
+    def at(self, frames: Sequence[int]) -> Cutout:
+        """Its frames of these numbers, in their order."""
+        chosen = list(frames)
+        return Cutout(self.colours[chosen], self.cover[chosen], self.boxes[chosen])
+
+
+class Moved(NamedTuple):
+    """An object that was `found`, the boxes (F, 4) it should stand in, and what is laid there where that isn't the
+    object itself: another's `cutout`."""
+
+    found: Located
+    targets: np.ndarray
+    cutout: Cutout | None = None
 
 
 @dataclass(frozen=True)
@@ -37,17 +59,19 @@ class Scene:
 
 
 def lay(frames: np.ndarray, objects: Sequence[Moved]) -> Scene:
-    """Lay the objects that were found in frames uint8 (F, H, W, 3) so that they stand in their boxes."""
-    hidden = np.logical_or.reduce([hidden_by(found) for found, _ in objects])
-    known = next((found.camera for found, _ in objects if found.camera is not None), None)
+    """Lay the objects that were found in frames uint8 (F, H, W, 3), or what they become, so that they stand in their
+    boxes."""
+    hidden = np.logical_or.reduce([hidden_by(one.found) for one in objects])
+    known = next((one.found.camera for one in objects if one.found.camera is not None), None)
     camera = register(frames, hidden) if known is None else known
     plate = clean_plate(frames, hidden, camera)
     laid = plate.frames.astype(np.float32)
     source = np.zeros(frames.shape[:3], np.float32)
     covers: list[np.ndarray] = []
-    for found, targets in objects:
-        soft = soften(found.masks, 0.7 * frames.shape[2] / 128) if found.cover is None else found.cover
-        colour, cover = carry(unmixed(frames, soft, plate), soft, found.boxes, targets)
+    for found, targets, cutout in objects:
+        soft = soft_cover(found)
+        one = cutout or Cutout(unmixed(frames, soft, plate), soft, found.boxes)
+        colour, cover = carry(one.colours, one.cover, one.boxes, targets)
         laid = laid * (1 - cover[..., None]) + colour
         covers = [below * (1 - cover) for below in covers] + [cover]
         source = np.maximum(source, np.maximum(soft, found.extent))
@@ -71,7 +95,28 @@ def enlarge(scene: Scene, frames: np.ndarray, objects: Sequence[Moved]) -> Scene
         cover = None if found.cover is None else _resized(found.cover, height, width)
         return Located(_larger(found.masks, height, width), found.boxes, reach, camera, cover)
 
-    return lay(frames, [(larger(found), targets) for found, targets in objects])
+    def larger_cutout(one: Cutout) -> Cutout:
+        colours = [cv2.resize(frame, (width, height), interpolation=cv2.INTER_CUBIC) for frame in one.colours]
+        cover = _resized(one.cover, height, width)
+        return Cutout(np.clip(np.stack(colours), 0, 255 * cover[..., None]), cover, one.boxes)
+
+    return lay(
+        frames,
+        [Moved(larger(one.found), one.targets, one.cutout and larger_cutout(one.cutout)) for one in objects],
+    )
+
+
+def cut_out(frames: np.ndarray, found: Located) -> Cutout:
+    """The object that was found in frames uint8 (F, H, W, 3), without what shows through its edge."""
+    hidden = hidden_by(found)
+    camera = register(frames, hidden) if found.camera is None else found.camera
+    cover = soft_cover(found)
+    return Cutout(unmixed(frames, cover, clean_plate(frames, hidden, camera)), cover, found.boxes)
+
+
+def soft_cover(found: Located) -> np.ndarray:
+    """How much of each pixel is the object's, float32 (F, H, W) in [0, 1]: as was found, or its masks' with an edge."""
+    return soften(found.masks, 0.7 * found.masks.shape[2] / 128) if found.cover is None else found.cover
 
 
 def _larger(masks: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from vxedit.backbones.protocol import Backbone
 from vxedit.edit.energy import rasterise
 from vxedit.edit.locate import Located
 from vxedit.edit.region import Region
-from vxedit.edit.scene import Scene
+from vxedit.edit.scene import Cutout, Moved, Scene
 from vxedit.edit.words import WordEdit
 from vxedit.invert.inversion import Inversion
 
@@ -21,12 +21,19 @@ from vxedit.invert.inversion import Inversion
 @dataclass(frozen=True)
 class Subject:
     """An object that is moved: its `word` and the `columns` of its tokens, where it was `found` in the source, and
-    the `targets` (F, 4), boxes xyxy in [0, 1], where it should be."""
+    the `targets` (F, 4), boxes xyxy in [0, 1], where it should be. `cutout`: the other object that it becomes, if it
+    does, at the size of the task's frames."""
 
     word: str
     columns: tuple[int, ...]
     found: Located
     targets: np.ndarray
+    cutout: Cutout | None = None
+
+    @property
+    def moved(self) -> Moved:
+        """What is to be laid of it."""
+        return Moved(self.found, self.targets, self.cutout)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,8 @@ class WordEdit:
     """From `prompt` to `target`, the new prompt.
 
     `links` leads from one's columns to the other's, words and all before them. `changed`: columns of the target that
-    are new, replaced or reweighted; `source_changed`: columns of the prompt that are replaced, dropped or reweighted.
+    are new, replaced or reweighted; `source_changed`: columns of the prompt that are replaced, dropped or reweighted;
+    `gone`: those of them that are replaced or dropped.
     `weights`: pairs of a target column and what its attention is multiplied by. `ends`: the column of each prompt's
     end token.
     """
@@ -50,6 +51,7 @@ class WordEdit:
     links: tuple[Link, ...]
     changed: tuple[int, ...]
     source_changed: tuple[int, ...]
+    gone: tuple[int, ...]
     weights: tuple[tuple[int, float], ...]
     ends: tuple[int, int]
 
@@ -77,13 +79,7 @@ class WordEdit:
 
     def replaces(self, columns: Sequence[int]) -> bool:
         """Whether these columns of the prompt, or some of them, become or give way to other words."""
-        weighted = {column for column, _ in self.weights}
-        handed = {link.source: link.target for link in self.links}
-        there = [(source, target) for source, target in handed.items() if set(source) & set(columns)]
-        gone = set(columns) - {column for source in handed for column in source}
-        return bool(gone) or any(
-            set(source) & set(self.source_changed) and not set(target) <= weighted for source, target in there
-        )
+        return bool(set(columns) & set(self.gone))
 
     def carried(self, columns: Sequence[int]) -> tuple[int, ...]:
         """The target's columns of the words that took over from these of the prompt; where they were dropped, the
@@ -124,10 +120,13 @@ def word_edit(
     handed = {column for link in links for column in link.target}
     changed = {piece.column for piece in target_found} - handed | stressed
     source_changed: set[int] = set()
+    gone: set[int] = set()
     for group, link in zip(groups, links, strict=True):
         if group.replaced or not link.target or stressed & set(link.target):
             source_changed |= set(link.source)
             changed |= set(link.target) if group.replaced else set()
+        if group.replaced or not link.target:
+            gone |= set(link.source)
     start = tuple(Link((column,), (column,)) for column in range(found[0].column))
     return WordEdit(
         prompt,
@@ -135,6 +134,7 @@ def word_edit(
         start + tuple(link for link in links if link.source and link.target),
         tuple(sorted(changed)),
         tuple(sorted(source_changed)),
+        tuple(sorted(gone)),
         weighted,
         (found[-1].column + 1, target_found[-1].column + 1),
     )
