@@ -15,7 +15,7 @@ import torch
 
 from tests.footage import PROMPT, RATE, contents, write_footage
 from tests.io.clips import sound_of
-from vxedit import real
+from vxedit import make, real
 from vxedit.backbones.protocol import Size
 from vxedit.backbones.registry import load
 from vxedit.backbones.unet3d import UNet3D
@@ -173,7 +173,7 @@ def test_what_an_object_becomes_is_drawn_once_for_all_windows(bench: Bench, monk
         sizes.append(given[3])
         return stand_ins(*given, **named)
 
-    monkeypatch.setattr(real, "stand_ins", noted)
+    monkeypatch.setattr(make, "stand_ins", noted)
     result = bench(path=STAY, words=WordSettings((("ball", "burger"),)))
     assert [size._asdict() for size in sizes] == [result.record["model"]["size"]] and sizes[0].frames == LENGTH
     cutouts = [cast(StandIns, brief.stand_ins).cutouts[0] for brief in bench.briefs]

@@ -67,7 +67,7 @@ class Drawn:
     def __init__(self, truth: Rendered, monkeypatch: pytest.MonkeyPatch) -> None:
         self.truth = truth
         monkeypatch.setattr(stand_in, "generate", self.generate)
-        monkeypatch.setattr(stand_in, "words_attention", self.attention)
+        monkeypatch.setattr(stand_in, "attention_in_frames", self.attention)
 
     def generate(self, _: Any, prompt: str, size: Size, **how: Any) -> Any:
         self.prompt, self.size, self.how = prompt, size, how
@@ -76,10 +76,7 @@ class Drawn:
     def decode(self, latents: Any, frames: int) -> np.ndarray:
         return self.truth.frames
 
-    def spans(self, frames: int) -> tuple[tuple[int, ...], ...]:
-        return tuple((i,) for i in range(frames))
-
-    def attention(self, _: Any, __: Any, words: list[tuple[int, ...]]) -> list[np.ndarray]:
+    def attention(self, _: Any, __: Any, words: list[tuple[int, ...]], frames: int) -> list[np.ndarray]:
         self.looked_for = words
         return [np.stack([cv2.resize(mask.astype(np.float32), (16, 16), interpolation=cv2.INTER_AREA)
                           for mask in self.truth.masks[0]])]  # fmt: skip

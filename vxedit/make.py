@@ -15,7 +15,7 @@ import torch
 
 from vxedit.backbones.protocol import Backbone, Size
 from vxedit.clip import Clip
-from vxedit.edit.locate import Located, per_frame, words_attention
+from vxedit.edit.locate import Located, attention_in_frames
 from vxedit.edit.objective import Weights
 from vxedit.edit.plate import steadied
 from vxedit.edit.real import Parts, edit, recipe
@@ -119,7 +119,9 @@ def edit_frames(
     warnings = diffuse(brief.objects, attention)
     asked, said = follow_paths(brief, clip.times_s, [brief.in_frame(there.boxes) for there in found])
     warnings += said
-    others = brief.stand_ins or _stand_ins(brief, backbone, seen, clock, progress)
+    others = brief.stand_ins or draw_stand_ins(
+        brief.words, brief.objects, settings, Size(*seen.shape[:3]), backbone, clock, progress
+    )
     targets = _shaped([brief.in_clip(boxes) for boxes in asked], others, clip.frames, seen)
     with clock("decode"):
         reconstruction = backbone.decode(inversion.clean, len(clip))
@@ -151,7 +153,7 @@ def locate_objects(
     brief: Brief, backbone: Backbone, inversion: Inversion, seen: np.ndarray
 ) -> tuple[list[np.ndarray], list[Located]]:
     """The attention (F, h, w) on each object's word, and where each object is in the clip."""
-    attention = _seen(backbone, inversion, [one.columns for one in brief.objects], len(seen))
+    attention = attention_in_frames(backbone, inversion, [one.columns for one in brief.objects], len(seen))
     return attention, find_objects(brief.objects, seen, attention)
 
 
@@ -166,14 +168,20 @@ def follow_paths(
     return tuple(path.boxes for path in paths), list(dict.fromkeys(said for path in paths for said in path.warnings))
 
 
-def _stand_ins(brief: Brief, backbone: Backbone, seen: np.ndarray, clock: Clock, progress: Progress | None) -> StandIns:
-    """What the objects become whose words do, drawn at the size of `seen`; nothing where nothing is to change."""
-    if brief.words is None or brief.settings.strength == 0:
-        return StandIns((None,) * len(brief.objects))
+def draw_stand_ins(
+    words: WordEdit | None,
+    objects: Sequence[Wanted],
+    settings: EditSettings,
+    size: Size,
+    backbone: Backbone,
+    clock: Clock,
+    progress: Progress | None,
+) -> StandIns:
+    """What the objects become whose words do, drawn at the model's `size`; nothing where nothing is to change."""
+    if words is None or settings.strength == 0:
+        return StandIns((None,) * len(objects))
     with clock("draw"):
-        tell = stage(progress, "draw")
-        size = Size(*seen.shape[:3])
-        return stand_ins(backbone, brief.words, brief.objects, size, seed=brief.settings.seed, progress=tell)
+        return stand_ins(backbone, words, objects, size, seed=settings.seed, progress=stage(progress, "draw"))
 
 
 def _shaped(targets: Sequence[np.ndarray], others: StandIns, frames: np.ndarray, seen: np.ndarray) -> list[np.ndarray]:
@@ -189,12 +197,6 @@ def _edit(task: Task, settings: EditSettings, parts: Parts | None) -> Edited:
         return published(settings.recipe).run(task)
     how = recipe(settings.strength, parts)
     return edit(task, replace(how, weights=Weights(**dict(settings.energies))) if settings.energies else how)
-
-
-def _seen(backbone: Backbone, inversion: Inversion, words: Sequence[Sequence[int]], frames: int) -> list[np.ndarray]:
-    """The attention on each word in every one of the clip's frames, (F, h, w)."""
-    spans = backbone.spans(frames)
-    return [per_frame(one, spans, frames) for one in words_attention(backbone, inversion, words)]
 
 
 def diffuse(objects: Sequence[Wanted], attention: Sequence[np.ndarray]) -> list[str]:
@@ -236,4 +238,4 @@ def _attention_after(brief: Brief, backbone: Backbone, inversion: Inversion, edi
     if brief.words is not None:
         prompt, words = brief.words.target, [brief.words.carried(columns) for columns in words]
     trajectory = replace(inversion, pivots=torch.cat(pivots), prompt=prompt)
-    return _seen(backbone, trajectory, words, len(brief.clip))
+    return attention_in_frames(backbone, trajectory, words, len(brief.clip))

@@ -14,7 +14,6 @@ import torch
 
 from vxedit.backbones.protocol import Backbone
 from vxedit.clip import Clip
-from vxedit.edit.words import WordEdit
 from vxedit.errors import VxeditError
 from vxedit.followed import Followed
 from vxedit.invert.inversion import Inversion, from_tensors, invert, to_tensors
@@ -24,12 +23,12 @@ from vxedit.io.frames import open_video
 from vxedit.io.prompts import EDITED
 from vxedit.io.write import write_video
 from vxedit.job import Progress, RealJob
-from vxedit.make import Brief, Clock, diffuse, edit_frames, locate_objects, stage
+from vxedit.make import Brief, Clock, diffuse, draw_stand_ins, edit_frames, locate_objects, stage
 from vxedit.model import within_memory
 from vxedit.plan import Plan, plan, preview
 from vxedit.reel import Filed, Held, Reel
 from vxedit.results import Result, clip_part, cost, edit_part, head, write_files
-from vxedit.stand_in import StandIns, becoming, stand_ins
+from vxedit.stand_in import becoming
 from vxedit.story import Story, joined, told
 from vxedit.views import Views
 from vxedit.windows import Window, crossfade
@@ -157,8 +156,16 @@ class _Run:
         targets = self._targets()
         ends = [window.shared for window in planned.windows[1:]] + [0]
         left = settled = others = None
-        if planned.words is not None and len(planned.windows) > 1:
-            others = self._stand_ins(planned.words)
+        if len(planned.windows) > 1:  # drawn once for all of them
+            others = draw_stand_ins(
+                planned.words,
+                planned.objects,
+                planned.job.edit,
+                planned.size,
+                self.backbone,
+                self.clock,
+                self.progress,
+            )
         for window, shared in zip(planned.windows, ends, strict=True):
             clip = planned.footage.read(window.begin, window.end)
             inversion, seen = self._inverted(window, clip)
@@ -188,15 +195,6 @@ class _Run:
     def _redrawn(self) -> bool:
         """Whether words change what objects look like, and not what they are: that is drawn in the clip itself."""
         return self.planned.words is not None and not becoming(self.planned.words, self.planned.objects)
-
-    def _stand_ins(self, words: WordEdit) -> StandIns:
-        """What the objects become whose words do: drawn once, for all windows."""
-        job, objects = self.planned.job, self.planned.objects
-        if job.edit.strength == 0:
-            return StandIns((None,) * len(objects))
-        tell = stage(self.progress, "draw")
-        with self.clock("draw"):
-            return stand_ins(self.backbone, words, objects, self.planned.size, seed=job.edit.seed, progress=tell)
 
     def _targets(self) -> tuple[np.ndarray, ...] | None:
         """Where the objects should be in every frame, (F, 4) in shares of the frame; None where that can wait for the

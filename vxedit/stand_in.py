@@ -15,7 +15,7 @@ import torch
 
 from vxedit.backbones.protocol import Backbone, Size
 from vxedit.edit.generate import generate
-from vxedit.edit.locate import per_frame, words_attention
+from vxedit.edit.locate import attention_in_frames
 from vxedit.edit.scene import Cutout, cut_out
 from vxedit.edit.words import WordEdit
 from vxedit.errors import VxeditError
@@ -41,7 +41,7 @@ class StandIns:
 def there_and_back(begin: int, end: int, count: int) -> list[int]:
     """Numbers below `count` for the moments [begin, end): 0, 1, ... up to the last, and back again."""
     period = max(1, 2 * (count - 1))
-    return [min(at % period, period - at % period) if count > 1 else 0 for at in range(begin, end)]
+    return [min(at % period, period - at % period) for at in range(begin, end)]
 
 
 def becoming(words: WordEdit | None, objects: Sequence[Wanted]) -> list[Wanted]:
@@ -79,8 +79,7 @@ def stand_ins(
     except ValueError as err:
         raise VxeditError(str(err)) from err
     frames = backbone.decode(made.clean, size.frames)
-    spans = backbone.spans(size.frames)
-    looked = [per_frame(one, spans, size.frames) for one in words_attention(backbone, made, columns)]
+    looked = attention_in_frames(backbone, made, columns, size.frames)
     named = [replace(one, columns=at, box=None, masks=None) for one, at in zip(others, columns, strict=True)]
     found = find_objects(named, frames, looked)
     drawn = iter([cut_out(frames, one) for one in found])

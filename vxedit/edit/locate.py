@@ -95,6 +95,14 @@ def per_frame(values: np.ndarray, spans: Sequence[Sequence[int]], frames: int) -
     return values[owner]
 
 
+def attention_in_frames(
+    backbone: Backbone, inversion: Inversion, words: Sequence[Sequence[int]], frames: int
+) -> list[np.ndarray]:
+    """The attention on each word, given by its columns, in every one of the clip's `frames`: (F, h, w)."""
+    spans = backbone.spans(frames)
+    return [per_frame(one, spans, frames) for one in words_attention(backbone, inversion, words)]
+
+
 def concentration(attention: np.ndarray) -> np.ndarray:
     """How much more of a map's mass lies in the tenth of the frame where it is strongest than if it were flat: (F,), 1
     to 10."""
